@@ -1,0 +1,179 @@
+// Package ring arranges the peers of one epoch in a ring and carries frames
+// between neighbours.
+//
+// Open dials the next peer and accepts the previous one, on every lane. A ring
+// works until anything goes wrong: then it is broken, tells every peer why, and
+// is never repaired. The next epoch opens a new one.
+//
+//	r, err := ring.Open(ctx, ring.Config{Self: "a", Peers: []string{"a", "b"}, Epoch: 1, Transport: t})
+//	…
+//	lane := r.Lanes()[0]
+//	err = lane.Send(ring.Header{Seq: 1}, segment) // to the next peer
+//	h, err := lane.Next()                         // from the previous one
+//	_, err = io.ReadFull(lane, buf[:h.Length])
+package ring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// ErrBroken reports that a ring lost a link, or was closed.
+var ErrBroken = errors.New("ring: broken")
+
+// Config says who is in the ring and how links are opened.
+type Config struct {
+	Self      string   // this peer
+	Peers     []string // all peers, in rank order
+	Epoch     uint64
+	Transport Transport     // not needed by a ring of one
+	Lanes     int           // alike on all peers; default: what the transport says
+	Silence   time.Duration // a link that is silent for so long is broken; default 1 s
+}
+
+func (c Config) validate() error {
+	if !slices.Contains(c.Peers, c.Self) {
+		return fmt.Errorf("ring: %q is not among the %d peers", c.Self, len(c.Peers))
+	}
+	sorted := slices.Sorted(slices.Values(c.Peers))
+	if len(slices.Compact(sorted)) != len(c.Peers) {
+		return fmt.Errorf("ring: a peer is there twice in %q", c.Peers)
+	}
+	if c.Lanes < 0 || c.Lanes > maxLanes {
+		return fmt.Errorf("ring: %d lanes, want 1 to %d", c.Lanes, maxLanes)
+	}
+	if c.Silence < 0 || c.Silence > 0 && c.Silence < time.Millisecond {
+		return fmt.Errorf("ring: silence of %v, want at least 1ms", c.Silence)
+	}
+	if c.Transport == nil && len(c.Peers) > 1 {
+		return errors.New("ring: no transport")
+	}
+	return nil
+}
+
+const maxLanes = 64
+
+// Ring is this peer's place in one epoch, between two neighbours.
+type Ring struct {
+	peers      []string
+	rank       int
+	epoch      uint64
+	silence    time.Duration
+	frameBytes int
+	lanes      []*Lane
+	done       chan struct{} // closed by shut
+	running    sync.WaitGroup
+
+	mu   sync.Mutex
+	err  error  // why done is closed
+	ends []*end // those whose link is open
+}
+
+// Open opens the ring of one epoch. All its peers must call it; it returns
+// when the links to both neighbours are open, or with an error when that fails
+// or ctx ends. The error wraps ErrBroken and says which link was missing.
+func Open(ctx context.Context, cfg Config) (*Ring, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	r := newRing(cfg)
+	if len(r.lanes) == 0 {
+		return r, nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r.running.Go(r.watch)
+	r.running.Go(func() { // what breaks the ring ends the calls that would complete it
+		select {
+		case <-r.done:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	var links sync.WaitGroup
+	for _, l := range r.lanes {
+		links.Go(func() { l.next.open(ctx, "dial", cfg.Transport.Dial) })
+		links.Go(func() { l.prev.open(ctx, "accept", cfg.Transport.Accept) })
+	}
+	links.Wait()
+	if err := r.Err(); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+func newRing(cfg Config) *Ring {
+	r := &Ring{
+		peers:      slices.Clone(cfg.Peers),
+		rank:       slices.Index(cfg.Peers, cfg.Self),
+		epoch:      cfg.Epoch,
+		silence:    cfg.Silence,
+		frameBytes: MaxBody,
+		done:       make(chan struct{}),
+	}
+	if r.silence == 0 {
+		r.silence = time.Second
+	}
+	size := len(cfg.Peers)
+	if size == 1 {
+		return r
+	}
+	limits := cfg.Transport.Limits()
+	r.frameBytes = min(limits.FrameBytes, MaxBody)
+	lanes := cfg.Lanes
+	if lanes == 0 {
+		lanes = max(1, limits.Lanes)
+	}
+	for i := range lanes {
+		r.lanes = append(r.lanes, &Lane{
+			next: newEnd(r, r.peers[mod(r.rank+1, size)], i),
+			prev: newEnd(r, r.peers[mod(r.rank-1, size)], i),
+		})
+	}
+	return r
+}
+
+// Rank returns this peer's place in Peers.
+func (r *Ring) Rank() int { return r.rank }
+
+// Size returns the number of peers.
+func (r *Ring) Size() int { return len(r.peers) }
+
+// Epoch returns the epoch of the view that the ring was opened for.
+func (r *Ring) Epoch() uint64 { return r.epoch }
+
+// Peers returns all peers in rank order.
+func (r *Ring) Peers() []string { return slices.Clone(r.peers) }
+
+// FrameBytes returns the largest body that Lane.Send takes.
+func (r *Ring) FrameBytes() int { return r.frameBytes }
+
+// Lanes returns the lanes, none in a ring of one. Lane i leads to lane i of
+// the next peer.
+func (r *Ring) Lanes() []*Lane { return slices.Clone(r.lanes) }
+
+// Done returns a channel that is closed when the ring is broken or closed.
+func (r *Ring) Done() <-chan struct{} { return r.done }
+
+// Err returns nil while the ring works, and then why it does not. The error
+// wraps ErrBroken, and an *AbortError if a peer said why.
+func (r *Ring) Err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+// Close says Bye to both neighbours, closes the links and waits for the
+// goroutines of the ring. What was sent before is still delivered if the
+// transport can. The neighbours do not take it for a failure. Only the first
+// Close, or Fail, has an effect on the ring; all wait.
+func (r *Ring) Close() error {
+	r.shut(fmt.Errorf("%w: closed", ErrBroken), Header{Kind: Bye}, nil)
+	r.running.Wait()
+	return nil
+}
