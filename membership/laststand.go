@@ -1,0 +1,81 @@
+package membership
+
+import (
+	"fmt"
+	"strings"
+)
+
+// When more than half of a view are proven dead before it has a successor, no
+// quorum is left, and there never will be one. Then all of the others together
+// may make a last stand: the same protocol with ballots above all that a quorum
+// can have used, in which all that are not proven dead decide. What it decides
+// is a group of a new name, so that no view of the old one is contradicted, and
+// whoever still follows the old one is told apart.
+//
+// That nobody still follows it is the one thing here that time must vouch for.
+// The dead may have let in a newcomer, and nobody else knows. So we ask around
+// and listen for a while; a newcomer whose ring is broken asks us as well. They
+// may have gone on without us, too, if we were silent; so who was stopped, or
+// waited long for proofs, calls no last stand, and pauses until somebody answers.
+// What remains: newcomers whom the dead let in within moments of their end, or
+// while we were cut off and had not noticed, and who cannot reach us.
+const (
+	lastRound = 1 << 32 // ballots of last stands are of this round or a later one
+	hearken   = 20      // ticks from the proof to the last stand
+	prompt    = 24      // ticks from a wanted change to the proof, at most
+)
+
+func (b ballot) last() bool { return b.Round >= lastRound }
+
+// refound returns the name of the group that begins with v after a last stand.
+func refound(v View) string { return fmt.Sprintf("%s+%d", v.Group, v.Epoch) }
+
+// descends reports whether group g came out of the group old by last stands.
+func descends(g, old string) bool { return strings.HasPrefix(g, old+"+") }
+
+// watch notes since when a change is wanted.
+func (a *agreement) watch() {
+	switch {
+	case !a.wanted():
+		a.wantedAt = -1
+	case a.wantedAt < 0:
+		a.wantedAt = a.now
+	}
+}
+
+// mourn notes when more than half of the view are proven dead.
+func (a *agreement) mourn() {
+	if a.bereft >= 0 || 2*len(a.dead) <= len(a.view.Peers) {
+		return
+	}
+	a.bereft = a.now
+	if a.wantedAt >= 0 && a.now-a.wantedAt > prompt {
+		a.cutOff = true
+	}
+}
+
+// lapse says that time has passed without ticks: this process was stopped, or
+// its machine slept.
+func (a *agreement) lapse() { a.cutOff = a.view.Epoch > 0 }
+
+// askAround asks everybody we can think of for a later view.
+func (a *agreement) askAround() {
+	for _, addr := range a.contacts {
+		m := message{Kind: kindAsk, Epoch: a.view.Epoch + 1, Ballot: a.promised}
+		a.send(Peer{Addr: addr}, m)
+	}
+}
+
+// mayStand reports whether this peer may call the others to a last stand.
+func (a *agreement) mayStand() bool {
+	return a.bereft >= 0 && !a.cutOff && a.now-a.bereft >= hearken
+}
+
+// enough reports whether the peers in have may decide under a ballot.
+func (a *agreement) enough(b ballot, have ids) bool {
+	if a.quorum(a.view, a.dead, have) {
+		return true
+	}
+	_, survivors, missing := count(a.view, a.dead, have)
+	return b.last() && survivors > 0 && missing == 0
+}

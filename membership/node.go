@@ -1,0 +1,276 @@
+package membership
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	tickTime     = 25 * time.Millisecond
+	probeTimeout = 300 * time.Millisecond
+	mailbox      = 1024 // messages that wait for the node; more are lost, as on the way
+	signalbox    = 256
+)
+
+// A Node is this peer in the group: it learns views and carries signals. One
+// goroutine owns the agreement; the others send to it.
+type Node struct {
+	cfg    Config
+	gossip *gossip
+	log    *zap.Logger
+
+	mail    chan message
+	asks    chan func(*agreement)
+	signals chan message
+	quit    chan struct{} // closed by Close
+	once    sync.Once
+	running sync.WaitGroup
+	stop    context.CancelFunc // ends probes
+
+	mu      sync.Mutex // guards the fields below
+	view    View
+	err     error // no view will follow
+	changed chan struct{}
+}
+
+// Start joins the gossip group, or founds one, and returns when gossip is up.
+// The peer may still have to wait for a view (Next).
+func Start(ctx context.Context, cfg Config) (*Node, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	n := &Node{
+		cfg: cfg, log: cfg.Logger.With(zap.String("peer", cfg.ID)),
+		mail:    make(chan message, mailbox),
+		asks:    make(chan func(*agreement)),
+		signals: make(chan message, signalbox),
+		quit:    make(chan struct{}),
+		changed: make(chan struct{}),
+	}
+	var err error
+	if n.gossip, err = startGossip(ctx, cfg, n.deliver); err != nil {
+		return nil, err
+	}
+	self := Peer{ID: cfg.ID, Addr: n.gossip.addr(), Meta: cfg.Meta}
+	a := newAgreement(self, n.gossip.founded(), cfg.Expect, int(cfg.ExpectTimeout/tickTime))
+	probes, stop := context.WithCancel(context.Background())
+	n.stop = stop
+	n.running.Add(1)
+	go n.run(probes, a)
+	return n, nil
+}
+
+// ID returns this peer's ID.
+func (n *Node) ID() string { return n.cfg.ID }
+
+// Addr returns the address at which others reach this peer's gossip; it is what
+// they put into Config.Join.
+func (n *Node) Addr() string { return n.gossip.addr() }
+
+// deliver takes a message from the network; gossip calls it and cannot wait.
+func (n *Node) deliver(b []byte) {
+	m, err := decode(b)
+	if err != nil {
+		n.log.Debug("dropped", zap.Error(err))
+		return
+	}
+	box := n.mail
+	if m.Kind == kindSignal {
+		box = n.signals
+	}
+	select {
+	case box <- m:
+	default:
+		n.log.Debug("mailbox full, message dropped", zap.String("kind", string(m.Kind)), zap.String("from", m.From))
+	}
+}
+
+// run owns the agreement until Close.
+func (n *Node) run(probes context.Context, a *agreement) {
+	defer n.running.Done()
+	tick := time.NewTicker(tickTime)
+	defer tick.Stop()
+	p := &prober{node: n, ctx: probes, busy: ids{}, found: make(chan death, 16)}
+	began := time.Now()
+	for {
+		select {
+		case m := <-n.mail:
+			a.step(m)
+		case <-tick.C:
+			a.setContacts(n.contacts(a))
+			a.tick()
+			p.probe(a.suspects())
+			n.lateJoin(a, began)
+		case d := <-p.found:
+			delete(p.busy, d.id)
+			if d.dead {
+				a.setDead(d.id)
+			}
+		case f := <-n.asks:
+			f(a)
+			p.probe(a.suspects())
+		case <-n.quit:
+			n.flush(a)
+			return
+		}
+		n.flush(a)
+	}
+}
+
+// flush does all the I/O that the agreement asks for.
+func (n *Node) flush(a *agreement) {
+	out, v, decided := a.ready()
+	for _, m := range out {
+		n.gossip.send(m.dest, m.encode())
+	}
+	if a.foreign != "" {
+		n.log.Error("another group answers to the same run and secret; the two do not merge",
+			zap.String("ours", a.view.Group), zap.String("theirs", a.foreign))
+		a.foreign = ""
+	}
+	if decided {
+		n.publish(v, nil)
+	}
+	if a.excluded {
+		n.publish(View{}, fmt.Errorf("%w: view %d has %d peers without %s", ErrExcluded, v.Epoch, len(v.Peers), n.cfg.ID))
+	}
+}
+
+// contacts returns whom to ask while we are not in a view.
+func (n *Node) contacts(a *agreement) []string {
+	if a.view.Epoch > 0 {
+		return nil
+	}
+	return append(n.gossip.members(), n.cfg.Join...)
+}
+
+func (n *Node) lateJoin(a *agreement, began time.Time) {
+	if a.view.Epoch == 0 && time.Since(began) > n.cfg.JoinTimeout {
+		n.publish(View{}, fmt.Errorf("membership: %s was not let in within %v by %v", n.cfg.ID, n.cfg.JoinTimeout, n.contacts(a)))
+	}
+}
+
+func (n *Node) publish(v View, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.err != nil {
+		return
+	}
+	if err == nil {
+		n.view = v
+	}
+	n.err = err
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+// Next waits for a view that has this peer in it and an epoch above after, and
+// returns the newest. It fails with ErrExcluded when the group went on without
+// this peer, with ErrClosed after Close, or when the group did not let it in
+// within Config.JoinTimeout.
+func (n *Node) Next(ctx context.Context, after uint64) (View, error) {
+	for {
+		n.mu.Lock()
+		v, err, changed := n.view, n.err, n.changed
+		n.mu.Unlock()
+		if err != nil {
+			return View{}, err
+		}
+		if v.Epoch > after {
+			return v, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return View{}, context.Cause(ctx)
+		}
+	}
+}
+
+// Renew says that an epoch is of no more use: the members choose the next view.
+// It is idempotent, and does nothing if there is a later view already.
+func (n *Node) Renew(epoch uint64) {
+	n.ask(func(a *agreement) { a.renew(epoch) })
+}
+
+// ask runs f where the agreement lives. It reports false after Close.
+func (n *Node) ask(f func(*agreement)) bool {
+	select {
+	case n.asks <- f:
+		return true
+	case <-n.quit:
+		return false
+	}
+}
+
+// Leave tells the members to go on without this peer, waits until they have
+// agreed to, all leave as well, or ctx ends, and closes the node.
+func (n *Node) Leave(ctx context.Context) error {
+	defer n.Close()
+	n.ask((*agreement).leave)
+	tick := time.NewTicker(tickTime)
+	defer tick.Stop()
+	for {
+		gone := make(chan bool, 1)
+		if !n.ask(func(a *agreement) { gone <- a.excluded || a.view.Epoch == 0 || a.allLeave() }) || <-gone {
+			n.gossip.leave(probeTimeout)
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("membership: leave: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// Close ends the node at once and without a word; the others will prove that its
+// port is closed.
+func (n *Node) Close() error {
+	n.once.Do(func() {
+		n.publish(View{}, ErrClosed)
+		close(n.quit)
+		n.stop()
+	})
+	n.running.Wait()
+	return n.gossip.close()
+}
+
+// A death is what a probe found.
+type death struct {
+	id   string
+	dead bool
+}
+
+// A prober probes each suspect in a goroutine of its own, one probe at a time.
+type prober struct {
+	node  *Node
+	ctx   context.Context
+	busy  ids
+	found chan death
+}
+
+func (p *prober) probe(suspects []Peer) {
+	for _, s := range suspects {
+		if p.busy[s.ID] {
+			continue
+		}
+		p.busy[s.ID] = true
+		p.node.running.Add(1)
+		go func() {
+			defer p.node.running.Done()
+			ctx, cancel := context.WithTimeout(p.ctx, probeTimeout)
+			defer cancel()
+			v := p.node.gossip.probe(ctx, s.ID, s.Addr)
+			select {
+			case p.found <- death{s.ID, v == dead}:
+			case <-p.ctx.Done():
+			}
+		}()
+	}
+}

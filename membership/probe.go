@@ -1,0 +1,63 @@
+package membership
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"syscall"
+	"time"
+)
+
+// A verdict is what a probe has found out about a peer.
+type verdict int
+
+const (
+	unknown verdict = iota
+	alive           // it answered
+	dead            // proven: it will never be heard of again
+)
+
+func (v verdict) String() string {
+	switch v {
+	case alive:
+		return "alive"
+	case dead:
+		return "dead"
+	}
+	return "unknown"
+}
+
+// maxProbe bounds a probe whose context does not.
+const maxProbe = 5 * time.Second
+
+// probe tries to prove that the peer id at addr is dead. A peer holds its port
+// for its whole life, and an ID belongs to one start of a process, so it is dead
+// when
+//
+//   - its own host refuses connections to the port, or
+//   - somebody else answers there, who proves to know the secret.
+//
+// All else proves nothing: silence (it may be stopped, or cut off), a network
+// that is unreachable, an answer that anybody could give. The assumption is that
+// no firewall answers in the host's name with a reset.
+func (g *gossip) probe(ctx context.Context, id, addr string) verdict {
+	to, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		return unknown
+	}
+	if to.Addr().IsLoopback() && !g.transport.advertise.Addr().IsLoopback() {
+		return unknown // the loopback of which host?
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxProbe)
+	defer cancel()
+	w, _, err := g.transport.ask(ctx, addr)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return dead
+	case err != nil:
+		return unknown
+	case w.id != id:
+		return dead
+	}
+	return alive
+}
