@@ -1,0 +1,234 @@
+// Package allreduce combines the vectors of all peers of a ring, and moves
+// bytes between them.
+//
+//	c := allreduce.New(r, allreduce.Config{})
+//	defer c.Close()
+//	err := c.AllReduce(ctx, allreduce.Of(gradients), allreduce.Mean)
+//
+// Every peer must call the same collectives in the same order; where they do
+// not, all of them get ErrMismatch, which says who wanted what. Several
+// collectives may be in progress:
+//
+//	w1 := c.Start(allreduce.Of(x), allreduce.Sum)
+//	w2 := c.Start(allreduce.Of(y), allreduce.Sum)
+//	err := errors.Join(w1.Wait(ctx), w2.Wait(ctx))
+//
+// After a collective all peers hold equal bits, whatever the transport, the
+// number of lanes and the size of the frames; with a lossy codec too.
+package allreduce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ringrun/ringrun/ring"
+)
+
+// Config holds what may be chosen. It must be alike on all peers.
+type Config struct {
+	// Codec writes the vectors of all-reduces; nil is Raw. Broadcast and
+	// Gather are always exact.
+	Codec Codec
+	// InFlightBytes bounds the vectors on which collectives work at the same
+	// time; further ones wait. One alone may be larger. It also bounds what is
+	// buffered for collectives that a faster peer has started and this one has
+	// not. Default 64 MiB.
+	InFlightBytes int
+}
+
+// Comm runs collectives over one ring, and dies with it.
+type Comm struct {
+	ring    *ring.Ring
+	codec   Codec
+	limit   int // Config.InFlightBytes
+	rank    int
+	size    int
+	peers   []string
+	lanes   []*lane
+	buffers buffers
+	stats   counters
+
+	running  sync.WaitGroup // all goroutines that touch vectors
+	disputed chan struct{}  // closed when this peer has found a mismatch
+	ended    chan struct{}  // closed when all goroutines have ended and all works are done
+
+	mu       sync.Mutex
+	err      error            // why the Comm is of no more use
+	over     bool             // no goroutine may be started any more
+	next     uint32           // number of the next collective to be started
+	launched uint32           // number of the next one to be launched
+	waiting  []*Work          // started, not launched
+	works    map[uint32]*Work // launched, not done
+	flight   int              // bytes of works
+	accuser  int              // lowest rank known to have found a mismatch, or size
+	claim    string           // what this peer found
+}
+
+// New returns a Comm over r, which it owns from now on: Close closes it.
+func New(r *ring.Ring, cfg Config) *Comm {
+	c := &Comm{
+		ring:     r,
+		codec:    cfg.Codec,
+		limit:    cfg.InFlightBytes,
+		rank:     r.Rank(),
+		size:     r.Size(),
+		peers:    r.Peers(),
+		disputed: make(chan struct{}),
+		ended:    make(chan struct{}),
+		works:    make(map[uint32]*Work),
+		accuser:  r.Size(),
+	}
+	if c.codec == nil {
+		c.codec = Raw
+	}
+	if c.limit <= 0 {
+		c.limit = 64 << 20
+	}
+	for i, link := range r.Lanes() {
+		l := newLane(c, i, link)
+		c.lanes = append(c.lanes, l)
+		c.running.Go(l.receive)
+		c.running.Go(l.send)
+	}
+	go c.supervise()
+	return c
+}
+
+// Rank returns this peer's place in the ring.
+func (c *Comm) Rank() int { return c.rank }
+
+// Size returns the number of peers.
+func (c *Comm) Size() int { return c.size }
+
+// Epoch returns the epoch of the ring.
+func (c *Comm) Epoch() uint64 { return c.ring.Epoch() }
+
+// AllReduce replaces x by the combination of the x of all peers. When ctx ends
+// early the ring is broken, because no peer can withdraw from a collective alone.
+func (c *Comm) AllReduce(ctx context.Context, x Vector, op Op) error {
+	return c.Start(x, op).Wait(ctx)
+}
+
+// Start begins an all-reduce of x, which belongs to the Work until it is done.
+// It does not wait for anything. Works are numbered in the order of the calls,
+// which must be the same on all peers.
+func (c *Comm) Start(x Vector, op Op) *Work {
+	if op > Product {
+		panic(fmt.Sprintf("allreduce: start of %v", op))
+	}
+	if x.typ < Float32 || x.typ > Int64 {
+		panic(fmt.Sprintf("allreduce: start with a vector of %v", x.typ))
+	}
+	w := &Work{op: op, x: x, bytes: len(x.Bytes())}
+	if c.codec.ID() != Raw.ID() && c.codec.Supports(x.typ) {
+		w.codec = c.codec
+	}
+	return c.start(w)
+}
+
+// Close says goodbye to the neighbours and ends everything that is in progress
+// with an error. A collective that has ended here is not disturbed elsewhere.
+func (c *Comm) Close() error {
+	c.note(fmt.Errorf("%w: closed", ring.ErrBroken))
+	err := c.ring.Close()
+	<-c.ended
+	return err
+}
+
+// Done returns a channel that is closed when the ring is broken or closed and
+// all works have ended.
+func (c *Comm) Done() <-chan struct{} { return c.ended }
+
+// Err returns nil while the Comm works, then why it does not: ErrMismatch, or
+// an error that wraps ring.ErrBroken.
+func (c *Comm) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// The codes that a Comm gives to ring.Fail.
+const (
+	codeFault    = 1 + iota // a peer broke the rules of the wire, or went away
+	codeMismatch            // the text is that of ErrMismatch
+	codeCanceled            // somebody's context ended
+)
+
+// note records why the Comm ends. The first reason counts.
+func (c *Comm) note(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.err = err
+	}
+}
+
+// fail breaks the ring, here with an error that wraps ring.ErrBroken and why.
+func (c *Comm) fail(code uint8, why error) {
+	text := why.Error()
+	if errors.Is(why, ring.ErrBroken) { // the ring's own; peers get the prefix from theirs
+		text = strings.TrimPrefix(text, fmt.Sprintf("%v: epoch %d: ", ring.ErrBroken, c.Epoch()))
+	} else {
+		why = fmt.Errorf("%w: epoch %d: %w", ring.ErrBroken, c.Epoch(), why)
+	}
+	c.note(explain(why))
+	c.ring.Fail(code, text)
+}
+
+// explain turns what a peer told the ring back into the error that it had.
+func explain(err error) error {
+	var abort *ring.AbortError
+	if errors.As(err, &abort) && abort.Code == codeMismatch {
+		return fmt.Errorf("%w: %s", ErrMismatch, abort.Text)
+	}
+	return err
+}
+
+// supervise waits for the end of the ring and clears up. A Work fails only when
+// no goroutine can touch its vector any more.
+func (c *Comm) supervise() {
+	defer close(c.ended)
+	select {
+	case <-c.ring.Done():
+	case <-c.disputed:
+		c.settle()
+	}
+	c.note(explain(c.ring.Err()))
+	c.mu.Lock()
+	c.over = true
+	for _, l := range c.lanes {
+		l.filled.Broadcast()
+		l.room.Broadcast()
+	}
+	c.mu.Unlock()
+	c.running.Wait()
+
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, w := range c.works {
+		w.end(c.err)
+	}
+	for _, w := range c.waiting {
+		w.end(c.err)
+	}
+	c.works, c.waiting = nil, nil
+}
+
+// settle ends a dispute that this peer has opened, at the latest after a while.
+func (c *Comm) settle() {
+	patience := time.NewTimer(disputeTime)
+	defer patience.Stop()
+	select {
+	case <-c.ring.Done():
+	case <-patience.C:
+		c.mu.Lock()
+		text := c.claim
+		c.mu.Unlock()
+		c.condemn(text)
+	}
+	<-c.ring.Done()
+}

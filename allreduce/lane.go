@@ -1,0 +1,206 @@
+package allreduce
+
+import (
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/ringrun/ringrun/ring"
+)
+
+// A lane moves segments over one lane of the ring. One goroutine receives and
+// works on what arrives, another sends. Between them is a queue without a
+// bound, so that receiving never waits for sending: a ring of windows that are
+// all full empties again. The queue does not grow beyond what is received, which
+// is at most the vectors in flight.
+type lane struct {
+	c       *Comm
+	index   int
+	link    *ring.Lane
+	scratch []byte // belongs to the receiving goroutine
+
+	// Guarded by c.mu.
+	entries map[uint32]*entry // collectives of which frames came or are expected
+	queue   []segment         // to be sent; by collective, then as pushed
+	urgent  []segment         // to be sent before the queue
+	filled  *sync.Cond        // queue is not empty, or c.over
+	held    int               // bytes in early frames
+	room    *sync.Cond        // see hold
+	gone    error             // why nothing more will arrive
+}
+
+// entry is what a lane knows of one collective.
+type entry struct {
+	work     *Work // nil: not launched here
+	flow     flow
+	early    []early // frames that came before, in order
+	draining bool    // a goroutine works on them; more may be added meanwhile
+}
+
+// A flow is the part of one collective that runs over one lane.
+type flow interface {
+	// open returns what can be sent before anything has arrived.
+	open() segment
+	// take works on a frame, and reports whether it was the last one. It is
+	// not called by two goroutines at the same time.
+	take(h ring.Header, b body) (last bool, err error)
+}
+
+func newLane(c *Comm, index int, link *ring.Lane) *lane {
+	return &lane{
+		c:       c,
+		index:   index,
+		link:    link,
+		scratch: make([]byte, min(c.ring.FrameBytes(), scratchBytes)),
+		entries: make(map[uint32]*entry),
+		filled:  sync.NewCond(&c.mu),
+		room:    sync.NewCond(&c.mu),
+	}
+}
+
+// scratchBytes is how much is merged at a time; it should stay in cache.
+const scratchBytes = 256 << 10
+
+// launch begins the lane's part of a work. It is called with c.mu held.
+func (l *lane) launch(w *Work) {
+	e := l.entries[w.seq]
+	switch {
+	case l.index < w.lanes:
+		if e == nil {
+			e = &entry{}
+			l.entries[w.seq] = e
+		}
+		e.flow = w.flow(l)
+		l.push(e.flow.open())
+	case e == nil:
+		return
+	default: // frames came where none belong
+		e.flow = stray{w}
+	}
+	e.work = w
+	if len(e.early) > 0 || l.gone != nil {
+		e.draining = true
+		l.c.running.Go(func() { l.drain(e) })
+	}
+	l.room.Broadcast()
+}
+
+// stray is the flow of a lane that has no part in a work.
+type stray struct{ w *Work }
+
+func (stray) open() segment { panic("allreduce: stray flow opened") }
+
+func (s stray) take(h ring.Header, _ body) (bool, error) {
+	return false, fmt.Errorf("frame at %d on a lane that is not used", h.Offset)
+}
+
+// receive is the goroutine that takes what arrives.
+func (l *lane) receive() {
+	for {
+		h, err := l.link.Next()
+		if err != nil {
+			l.end(err)
+			return
+		}
+		l.c.stats.received.Add(uint64(h.Length))
+		l.c.stats.receivedFrames.Add(1)
+		if err := l.dispatch(h); err != nil {
+			l.fault(h, err)
+			return
+		}
+	}
+}
+
+// dispatch gives a frame to its flow, or keeps it until there is one.
+func (l *lane) dispatch(h ring.Header) error {
+	if Op(h.Op) == notice {
+		return l.c.hear(h, l.link)
+	}
+	e, live, err := l.find(h)
+	if err != nil || e == nil {
+		return err
+	}
+	if live {
+		return l.take(e, h, &stream{l.link, l.scratch})
+	}
+	b := l.c.buffers.get(int(h.Length))
+	if _, err := io.ReadFull(l.link, b); err != nil {
+		return err
+	}
+	if l.hold(e, early{h, b}) {
+		return nil
+	}
+	return l.takeKept(e, early{h, b})
+}
+
+// find returns the entry of the frame's collective, and whether its flow can
+// take the frame now. There is no entry while peers disagree: what still
+// arrives then is dropped.
+func (l *lane) find(h ring.Header) (e *entry, live bool, err error) {
+	c := l.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.accuser < c.size {
+		return nil, false, nil
+	}
+	e = l.entries[h.Seq]
+	if e == nil && int32(h.Seq-c.launched) < 0 {
+		if w := c.works[h.Seq]; w != nil {
+			e = &entry{work: w, flow: stray{w}}
+			return e, true, nil
+		}
+		return nil, false, fmt.Errorf("frame of a collective that has ended")
+	}
+	if e == nil {
+		e = &entry{}
+		l.entries[h.Seq] = e
+	}
+	return e, e.work != nil && !e.draining, nil
+}
+
+// take checks that both peers mean the same collective and lets the flow work
+// on the frame.
+func (l *lane) take(e *entry, h ring.Header, b body) error {
+	w := e.work
+	if !w.agrees(h) {
+		l.c.dispute(w, h)
+		return nil
+	}
+	last, err := e.flow.take(h, b)
+	if err != nil {
+		return err
+	}
+	if last {
+		l.c.mu.Lock()
+		delete(l.entries, w.seq)
+		l.c.mu.Unlock()
+		l.c.finished(w)
+	}
+	return nil
+}
+
+// end notes that nothing more will arrive. A peer that has left has sent all
+// that it owed to works that it has finished; others cannot be finished any more.
+func (l *lane) end(err error) {
+	c := l.c
+	c.mu.Lock()
+	l.gone = err
+	missed := false
+	for _, e := range l.entries {
+		missed = missed || e.work != nil && !e.draining
+	}
+	c.mu.Unlock()
+	if missed {
+		c.fail(codeFault, err)
+	}
+}
+
+// fault breaks the ring because of a frame. If it is broken already, that was
+// the reason.
+func (l *lane) fault(h ring.Header, err error) {
+	if why := l.c.ring.Err(); why != nil {
+		return
+	}
+	l.c.fail(codeFault, fmt.Errorf("lane %d: collective %d, step %d from %s: %w",
+		l.index, h.Seq, h.Step, l.c.peers[l.c.previous()], err))
+}

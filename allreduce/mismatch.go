@@ -1,0 +1,115 @@
+package allreduce
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/ringrun/ringrun/ring"
+)
+
+// ErrMismatch reports that peers disagree about a collective: its kind, length,
+// type, operation, codec or root, or the order of collectives. The error names
+// two peers and what each of them wanted, and is the same on all peers.
+var ErrMismatch = errors.New("allreduce: peers disagree")
+
+// agrees reports whether a frame belongs to the collective that the work is.
+// Each peer checks the one before it: if all agree, all want the same.
+func (w *Work) agrees(h ring.Header) bool {
+	mine := w.header(segment{})
+	if w.op == gather {
+		mine.Count = h.Count
+	}
+	return h.Op == mine.Op && h.Type == mine.Type && h.Codec == mine.Codec && h.Count == mine.Count && h.Root == mine.Root
+}
+
+// Several peers may find that they disagree, each with another neighbour. To
+// have all report the same, each sends what it found round the ring. A peer
+// passes on only what comes from a lower rank than all that it has seen. So the
+// notice of the lowest rank, and no other, comes back to where it began, and
+// that peer breaks the ring with it (Chang and Roberts, "An improved algorithm
+// for decentralized extrema-finding", 1979). Should it not come back in time,
+// whoever waits breaks the ring with what it knows.
+
+// disputeTime is how long a notice may be on its way.
+const disputeTime = time.Second
+
+// dispute is called when a frame of the previous peer does not belong to the
+// collective that this peer means.
+func (c *Comm) dispute(w *Work, h ring.Header) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.rank >= c.accuser {
+		return
+	}
+	mine := c.peers[c.rank] + " wants " + w.describe(w.header(segment{}))
+	theirs := c.peers[c.previous()] + " wants " + w.describe(h)
+	if c.previous() < c.rank {
+		mine, theirs = theirs, mine
+	}
+	text := fmt.Sprintf("collective %d of epoch %d: %s, %s", w.seq, c.ring.Epoch(), mine, theirs)
+	c.claim = text[:min(len(text), maxNotice, c.ring.FrameBytes())]
+	c.accuse(c.rank, c.claim)
+	close(c.disputed)
+}
+
+// accuse passes a notice on. It is called with c.mu held.
+func (c *Comm) accuse(rank int, text string) {
+	c.accuser = rank
+	l := c.lanes[0]
+	l.urgent = append(l.urgent, segment{work: &Work{op: notice, root: rank}, body: []byte(text)})
+	l.filled.Signal()
+	for _, l := range c.lanes {
+		l.room.Broadcast()
+	}
+}
+
+// hear takes in a notice of another peer, or our own that has been all round.
+func (c *Comm) hear(h ring.Header, r io.Reader) error {
+	if int64(h.Root) >= int64(c.size) || int(h.Length) > min(maxNotice, c.ring.FrameBytes()) {
+		return fmt.Errorf("notice of rank %d in %d bytes", h.Root, h.Length)
+	}
+	b := make([]byte, h.Length)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return err
+	}
+	text := strings.ToValidUTF8(string(b), "?")
+	if int(h.Root) == c.rank {
+		c.condemn(text)
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if int(h.Root) < c.accuser {
+		c.accuse(int(h.Root), text)
+	}
+	return nil
+}
+
+// maxNotice is what fits the ring's own last words.
+const maxNotice = 4096
+
+// condemn breaks the ring because of a mismatch.
+func (c *Comm) condemn(text string) {
+	c.note(fmt.Errorf("%w: %s", ErrMismatch, text))
+	c.ring.Fail(codeMismatch, text)
+}
+
+// describe says what a header of the work's collective, or one like it, means.
+func (w *Work) describe(h ring.Header) string {
+	op, typ := Op(h.Op), Type(h.Type)
+	switch op {
+	case gather, barrier:
+		return "a " + op.String()
+	case broadcast:
+		return fmt.Sprintf("a broadcast of %d %v from rank %d", h.Count, typ, h.Root)
+	}
+	return fmt.Sprintf("the %v of %d %v (%s)", op, h.Count, typ, codecName(h.Codec))
+}
+
+func (c *Comm) previous() int  { return mod(c.rank-1, c.size) }
+func (c *Comm) following() int { return mod(c.rank+1, c.size) }
+
+func mod(a, n int) int { return (a%n + n) % n }

@@ -1,0 +1,32 @@
+package allreduce
+
+import (
+	"sync/atomic"
+
+	"github.com/ringrun/ringrun/ring"
+)
+
+// Stats counts what went over the wire.
+type Stats struct {
+	Sent, Received             uint64 // bytes, headers included
+	SentBodies, ReceivedBodies uint64 // bytes without headers
+	Frames                     uint64 // sent
+}
+
+type counters struct {
+	sent, received             atomic.Uint64 // bytes of bodies
+	sentFrames, receivedFrames atomic.Uint64
+}
+
+// Stats returns the counts since New. Heartbeats are not in them.
+func (c *Comm) Stats() Stats {
+	sent, received := c.stats.sent.Load(), c.stats.received.Load()
+	frames := c.stats.sentFrames.Load()
+	return Stats{
+		Sent:           sent + frames*ring.HeaderBytes,
+		Received:       received + c.stats.receivedFrames.Load()*ring.HeaderBytes,
+		SentBodies:     sent,
+		ReceivedBodies: received,
+		Frames:         frames,
+	}
+}
