@@ -1,0 +1,146 @@
+package elastic
+
+import (
+	"context"
+	"errors"
+	"iter"
+
+	"github.com/ringrun/ringrun/allreduce"
+)
+
+// Weights says how much goes into a step, counted in full passes: samples
+// divided by Samples.Shard; without Samples every peer counts 1.
+type Weights struct {
+	Mine  float64 // what this peer contributes, maybe nothing
+	Total float64 // what all peers contribute together
+}
+
+// A Shard is what one pass of the loop works on.
+type Shard struct {
+	Epoch   int    // walks through the data set that are complete
+	Step    uint64 // steps committed before this one
+	Samples []int  // at most Samples.Shard sample numbers; none if there are more peers than shards
+	Last    bool   // this peer's part of the step ends with this pass
+}
+
+// Shards deals out this peer's samples, pass by pass, until Samples says that
+// the run ends. After the last pass of each step the loop calls Commit; before
+// that it adds up gradients. Every sample is in exactly one committed step of an
+// epoch, whoever comes and goes. After an error there are no more passes.
+func (g *Group) Shards(ctx context.Context, s Samples) iter.Seq2[Shard, error] {
+	return func(yield func(Shard, error) bool) {
+		if err := g.begin(s); err != nil {
+			yield(Shard{}, err)
+			return
+		}
+		for {
+			shard, more, err := g.shard(ctx)
+			if err != nil {
+				yield(Shard{}, err)
+				return
+			}
+			if !more || !yield(shard, nil) {
+				return
+			}
+		}
+	}
+}
+
+var errUncommitted = errors.New("elastic: the loop asks for samples of the next step but has not committed the last one (Step, or Commit, after the last pass)")
+
+func (g *Group) begin(s Samples) error {
+	s = s.withDefaults()
+	if err := s.validate(); err != nil {
+		return err
+	}
+	if g.ledger != nil || g.veteran != "" {
+		return errors.New("elastic: Shards is called once, before the first Commit")
+	}
+	g.ledger = &ledger{Samples: s}
+	return nil
+}
+
+// shard returns the next pass. more is false at the end of the run, when all
+// peers have committed the last step.
+func (g *Group) shard(ctx context.Context) (s Shard, more bool, err error) {
+	if !g.next.holding {
+		gen, err := g.sync(ctx)
+		if err != nil {
+			return Shard{}, false, err
+		}
+		if g.ledger.done(g.steps) {
+			return Shard{}, false, g.finish(ctx)
+		}
+		if !g.next.dealt {
+			n := len(gen.view.Peers)
+			g.next = g.newStep(assign(g.ledger.batch(), g.ledger.Samples.Shard, n), gen.rank)
+		}
+		g.next.holding = true
+	} else if !g.Accumulating() {
+		return Shard{}, false, errUncommitted
+	}
+	lo := g.next.taken
+	hi := min(lo+g.ledger.Samples.Shard, len(g.next.hand))
+	g.next.taken = hi
+	o := newOrder(g.ledger.Samples.Count, g.ledger.Samples.Seed, g.ledger.Epoch)
+	s = Shard{Epoch: g.ledger.Epoch, Step: g.steps, Last: hi == len(g.next.hand)}
+	for _, p := range g.next.hand[lo:hi] {
+		s.Samples = append(s.Samples, o.at(p))
+	}
+	return s, true, nil
+}
+
+// Accumulating reports whether this peer has passes left in the current step,
+// so that gradients add up and nothing is reduced yet.
+func (g *Group) Accumulating() bool {
+	return g.ledger != nil && g.next.holding && g.next.taken < len(g.next.hand)
+}
+
+// Commit ends a step. It calls reduce with the current communicator; if the ring
+// breaks meanwhile, again with the next one and those who are left, until it
+// succeeds; then apply, once. reduce must therefore leave this peer's own
+// gradient as it is. What it computes is the sum of all contributions divided by
+// w.Total; a peer whose w.Mine is 0 contributes zeros. Nothing that all peers
+// hold in common may change before apply.
+//
+// Commit returns false when the gradient no longer counts: the others have
+// committed the step, or began it anew, and the State may have been loaded from
+// them. The loop forgets the gradient and goes on.
+func (g *Group) Commit(ctx context.Context, reduce func(c *allreduce.Comm, w Weights) error, apply func() error) (bool, error) {
+	if g.ledger == nil {
+		g.next.holding = true
+	} else if !g.next.holding {
+		return false, errors.New("elastic: Commit without a step: take a shard first")
+	}
+	for {
+		gen, err := g.sync(ctx)
+		if err != nil {
+			return false, err
+		}
+		if !g.next.holding {
+			return false, nil
+		}
+		if !g.next.dealt {
+			g.next = step{dealt: true, holding: true, weights: Weights{1, float64(len(gen.view.Peers))}}
+		}
+		err = reduce(gen.comm, g.next.weights)
+		if err == nil {
+			return true, g.apply(apply)
+		}
+		if !retry(ctx, err) {
+			return false, err
+		}
+	}
+}
+
+func (g *Group) apply(apply func() error) error {
+	if err := apply(); err != nil {
+		return err
+	}
+	g.steps++
+	if g.ledger != nil {
+		g.ledger.commit(g.next.consumed)
+	}
+	g.next = step{}
+	return nil
+}

@@ -1,0 +1,202 @@
+// Package elastic trains on a group of peers that may change at any moment.
+//
+// Run joins the group and calls the training function once. Inside, two calls
+// matter: Shards deals out the samples of each step, and Commit reduces and
+// applies a step:
+//
+//	elastic.Run(ctx, cfg, func(ctx context.Context, g *elastic.Group) error {
+//		g.SetState(model)
+//		for shard, err := range g.Shards(ctx, samples) {
+//			if err != nil {
+//				return err
+//			}
+//			… compute a gradient from shard.Samples …
+//			if shard.Last {
+//				_, err = g.Commit(ctx, reduce, apply)
+//			}
+//		}
+//	})
+//
+// A generation is the life of one view: view, ring, shared state, steps. When a
+// link breaks or the view changes, the generation ends and the next one begins;
+// why it ended never matters. All of that happens inside Shards and Commit, so
+// the loop does not notice. A step that was interrupted is finished by those who
+// are left, with the gradients they still hold.
+package elastic
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/ringrun/ringrun/allreduce"
+	"github.com/ringrun/ringrun/allreduce/codec"
+	"github.com/ringrun/ringrun/membership"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// Config says which group to join, and how its peers talk.
+type Config struct {
+	Membership membership.Config
+	Transport  string        // "tcp" (default) or "rtc"
+	Codec      string        // "raw" (default), "half" or "zstd"; the same on all peers
+	Size       int           // peers to wait for before the first step; default 1
+	MinSize    int           // with fewer peers than this Run ends; default 1
+	Silence    time.Duration // a neighbour that is silent so long is lost; default 1 s
+	Logger     *zap.Logger   // default: none
+	Report     io.Writer     // one JSON object a line on every change, for a launcher; default: none
+}
+
+// State is what all peers must hold in common and a newcomer lacks: parameters,
+// solver state, and so on. Equal states must save to equal bytes.
+type State interface {
+	Save(w io.Writer) error
+	Load(r io.Reader) error
+}
+
+func (c Config) withDefaults() Config {
+	if c.Transport == "" {
+		c.Transport = "tcp"
+	}
+	if c.Codec == "" {
+		c.Codec = "raw"
+	}
+	c.Size = max(c.Size, 1)
+	c.MinSize = max(c.MinSize, 1)
+	if c.Silence == 0 {
+		c.Silence = time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	if c.Report == nil {
+		c.Report = io.Discard
+	}
+	if c.Membership.Logger == nil {
+		c.Membership.Logger = c.Logger
+	}
+	if c.Membership.Expect == 0 {
+		c.Membership.Expect = c.Size
+	}
+	return c
+}
+
+func (c Config) validate() error {
+	if c.Transport != "tcp" && c.Transport != "rtc" {
+		return fmt.Errorf("elastic: transport %q, want tcp or rtc", c.Transport)
+	}
+	if _, err := codec.ByName(c.Codec); err != nil {
+		return fmt.Errorf("elastic: %w", err)
+	}
+	if c.MinSize > c.Size {
+		return fmt.Errorf("elastic: at least %d peers wanted, but only %d to start with", c.MinSize, c.Size)
+	}
+	if c.Silence < 10*time.Millisecond {
+		return fmt.Errorf("elastic: silence of %v, want at least 10ms", c.Silence)
+	}
+	return nil
+}
+
+// FromEnv returns the Config that the launcher describes in the environment.
+// Without a launcher it is that of a group of one.
+func FromEnv() (Config, error) {
+	m, err := membership.FromEnv()
+	if err != nil {
+		return Config{}, err
+	}
+	c := Config{
+		Membership: m,
+		Transport:  os.Getenv("RINGRUN_TRANSPORT"),
+		Codec:      os.Getenv("RINGRUN_CODEC"),
+		Size:       m.Expect,
+	}
+	if s := os.Getenv("RINGRUN_MIN_N"); s != "" {
+		if c.MinSize, err = strconv.Atoi(s); err != nil || c.MinSize < 1 {
+			return Config{}, fmt.Errorf("elastic: RINGRUN_MIN_N is %q, want a number of peers", s)
+		}
+	}
+	if s := os.Getenv("RINGRUN_SILENCE"); s != "" {
+		if c.Silence, err = time.ParseDuration(s); err != nil {
+			return Config{}, fmt.Errorf("elastic: RINGRUN_SILENCE is %q, want a duration such as 1s", s)
+		}
+	}
+	if c.Logger, err = logger(os.Getenv("RINGRUN_LOG")); err != nil {
+		return Config{}, err
+	}
+	if s := os.Getenv("RINGRUN_REPORT"); s != "" {
+		fd, err := strconv.Atoi(s)
+		if err != nil || fd < 3 {
+			return Config{}, fmt.Errorf("elastic: RINGRUN_REPORT is %q, want a file descriptor from 3 on", s)
+		}
+		c.Report = os.NewFile(uintptr(fd), "report")
+	}
+	return c, c.withDefaults().validate()
+}
+
+func logger(level string) (*zap.Logger, error) {
+	if level == "" {
+		level = "warn"
+	}
+	l, err := zapcore.ParseLevel(level)
+	if err != nil {
+		return nil, fmt.Errorf("elastic: RINGRUN_LOG is %q, want debug, info, warn or error", level)
+	}
+	enc := zap.NewDevelopmentEncoderConfig()
+	enc.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
+	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(enc), zapcore.Lock(os.Stderr), l)), nil
+}
+
+// Run joins the group, calls train, and leaves. It returns the error of train,
+// or why the group could not be joined. When train returns nil, Run first waits
+// until all peers have committed the last step.
+//
+// A peer that the others have given up, because it did not answer in time,
+// joins them again under a new ID; train does not notice more than a pause.
+func Run(ctx context.Context, cfg Config, train func(ctx context.Context, g *Group) error) error {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return err
+	}
+	coder, err := codec.ByName(cfg.Codec)
+	if err != nil {
+		return err
+	}
+	report := newReport(cfg.Report)
+	s, err := join(ctx, cfg)
+	if err != nil {
+		report.failed(cfg.Membership.ID, err)
+		return err
+	}
+	report.listening(s.node.ID(), s.node.Addr())
+	g := newGroup(cfg, report, s, allreduce.Config{Codec: coder})
+	ctx, cancel := context.WithCancel(ctx)
+	managed := make(chan struct{})
+	go func() {
+		defer close(managed)
+		g.manage(ctx)
+	}()
+	err = train(ctx, g)
+	if err == nil {
+		err = g.finish(ctx)
+	}
+	cancel()
+	<-managed
+	g.leave()
+	if err != nil {
+		report.failed(g.id(), err)
+		return err
+	}
+	report.done(g.id(), g.steps)
+	return nil
+}
+
+// freshID returns a new ID for a peer that starts anew.
+func freshID(old string) string {
+	base, _, _ := cutLast(old, "-")
+	return base + "-" + hex.EncodeToString(randomBytes(2))
+}

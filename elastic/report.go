@@ -1,0 +1,72 @@
+package elastic
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/ringrun/ringrun/membership"
+)
+
+// A report tells a launcher what happens, one JSON object a line. A launcher
+// that no longer reads does not matter.
+type report struct {
+	mu sync.Mutex
+	w  *json.Encoder
+}
+
+type event struct {
+	Event string   `json:"event"`
+	ID    string   `json:"id"`
+	Addr  string   `json:"addr,omitempty"`
+	Epoch uint64   `json:"epoch,omitempty"`
+	Rank  int      `json:"rank,omitempty"`
+	Peers []string `json:"peers,omitempty"`
+	Steps uint64   `json:"steps,omitempty"`
+	Error string   `json:"error,omitempty"`
+}
+
+func newReport(w io.Writer) *report { return &report{w: json.NewEncoder(w)} }
+
+func (r *report) send(e event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_ = r.w.Encode(e) // nobody reads any more: the run goes on
+}
+
+func (r *report) listening(id, addr string) { r.send(event{Event: "listening", ID: id, Addr: addr}) }
+
+func (r *report) view(id string, v membership.View) {
+	r.send(event{Event: "view", ID: id, Epoch: v.Epoch, Rank: v.Rank(id), Peers: ids(v)})
+}
+
+func (r *report) done(id string, steps uint64) {
+	r.send(event{Event: "done", ID: id, Steps: steps})
+}
+
+func (r *report) failed(id string, err error) {
+	r.send(event{Event: "failed", ID: id, Error: err.Error()})
+}
+
+func ids(v membership.View) []string {
+	out := make([]string, len(v.Peers))
+	for i, p := range v.Peers {
+		out[i] = p.ID
+	}
+	return out
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b) // never fails: see its documentation
+	return b
+}

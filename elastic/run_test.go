@@ -1,0 +1,336 @@
+package elastic
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ringrun/ringrun/allreduce"
+	"github.com/ringrun/ringrun/membership"
+)
+
+var errKilled = errors.New("killed by the test")
+
+// A counter is a model whose parameter i counts how often sample i was consumed
+// by a committed step: the simplest one that shows a lost or repeated sample.
+type counter struct {
+	counts []float64
+	marks  float64 // a parameter that differs between peers until it is shared
+}
+
+func (c *counter) Save(w io.Writer) error {
+	return binary.Write(w, binary.LittleEndian, append(slices.Clone(c.counts), c.marks))
+}
+
+func (c *counter) Load(r io.Reader) error {
+	all := make([]float64, len(c.counts)+1)
+	if err := binary.Read(r, binary.LittleEndian, all); err != nil {
+		return err
+	}
+	copy(c.counts, all)
+	c.marks = all[len(all)-1]
+	return nil
+}
+
+// A peer is one member of a test's group.
+type peer struct {
+	id    string
+	model counter
+	steps uint64
+	size  int
+	err   error
+	done  chan struct{}
+
+	mu sync.Mutex
+	g  *Group
+}
+
+// kill ends a peer as SIGKILL would: its sockets close, and it says nothing.
+func (p *peer) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.g.session.transport.Close()
+	p.g.session.node.Close()
+	if gen := p.g.current(); gen != nil {
+		gen.comm.Close()
+	}
+}
+
+// A cluster runs peers of one group in this process.
+type cluster struct {
+	t       *testing.T
+	ctx     context.Context
+	samples Samples
+	secret  []byte
+	addr    chan string // of the founder
+	peers   []*peer
+	at      func(p *peer, shard Shard) error // called before each pass
+	inside  func(p *peer, step uint64)       // called between reduce and apply
+	heard   func(p *peer, e event)           // called on every report
+}
+
+func newCluster(t *testing.T, s Samples) *cluster {
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	t.Cleanup(cancel)
+	return &cluster{t: t, ctx: ctx, samples: s, secret: []byte("a secret of the test"), addr: make(chan string, 1)}
+}
+
+// Events is a launcher that hears what a peer reports.
+type events func(e event)
+
+func (f events) Write(b []byte) (int, error) {
+	var e event
+	if err := json.Unmarshal(b, &e); err != nil {
+		return 0, err
+	}
+	f(e)
+	return len(b), nil
+}
+
+// start adds a peer. The first founds the group, with size peers to wait for.
+func (c *cluster) start(size int) *peer {
+	i := len(c.peers)
+	p := &peer{id: fmt.Sprintf("p%d-0", i), done: make(chan struct{}), model: counter{make([]float64, c.samples.Count), float64(i)}}
+	cfg := Config{
+		Membership: membership.Config{ID: p.id, Run: "test", Secret: c.secret, Found: i == 0},
+		Size:       size,
+		Silence:    500 * time.Millisecond,
+	}
+	cfg.Report = events(func(e event) {
+		if i == 0 && e.Event == "listening" {
+			c.addr <- e.Addr
+		}
+		if c.heard != nil {
+			c.heard(p, e)
+		}
+	})
+	if i > 0 {
+		addr := <-c.addr
+		c.addr <- addr
+		cfg.Membership.Join = []string{addr}
+		for _, q := range c.peers { // the founder may be gone by now
+			q.mu.Lock()
+			if q.g != nil {
+				cfg.Membership.Join = append(cfg.Membership.Join, q.g.session.node.Addr())
+			}
+			q.mu.Unlock()
+		}
+	}
+	c.peers = append(c.peers, p)
+	go func() {
+		defer close(p.done)
+		p.err = Run(c.ctx, cfg, func(ctx context.Context, g *Group) error { return c.train(ctx, g, p) })
+	}()
+	return p
+}
+
+func (c *cluster) train(ctx context.Context, g *Group, p *peer) error {
+	p.mu.Lock()
+	p.g = g
+	p.mu.Unlock()
+	g.SetState(&p.model)
+	grad := make([]float64, c.samples.Count)
+	sum := make([]float64, c.samples.Count)
+	for shard, err := range g.Shards(ctx, c.samples) {
+		if err != nil {
+			return err
+		}
+		if c.at != nil {
+			if err := c.at(p, shard); err != nil {
+				return err
+			}
+		}
+		for _, s := range shard.Samples {
+			grad[s]++
+		}
+		if !shard.Last {
+			continue
+		}
+		_, err := g.Commit(ctx, func(comm *allreduce.Comm, w Weights) error {
+			copy(sum, grad)
+			return comm.AllReduce(ctx, allreduce.Of(sum), allreduce.Sum)
+		}, func() error {
+			if c.inside != nil {
+				c.inside(p, g.Steps())
+			}
+			for i, x := range sum {
+				p.model.counts[i] += x
+			}
+			p.model.marks = p.model.marks*0.5 + 1
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		clear(grad)
+	}
+	p.steps, p.size = g.Steps(), g.Size()
+	return nil
+}
+
+// check waits for the peers that were not killed and compares what they hold.
+func (c *cluster) check(killed ...*peer) {
+	c.t.Helper()
+	var first *peer
+	for _, p := range c.peers {
+		<-p.done
+		if slices.Contains(killed, p) {
+			continue
+		}
+		if p.err != nil {
+			c.t.Errorf("%s: %v", p.id, p.err)
+			continue
+		}
+		for s, n := range p.model.counts {
+			if n != float64(c.samples.Epochs) {
+				c.t.Fatalf("%s: sample %d was consumed %v times in %d epochs", p.id, s, n, c.samples.Epochs)
+			}
+		}
+		if first == nil {
+			first = p
+		}
+		if p.model.marks != first.model.marks || p.steps != first.steps {
+			c.t.Errorf("%s ends with %v after %d steps, %s with %v after %d", p.id, p.model.marks, p.steps, first.id, first.model.marks, first.steps)
+		}
+	}
+	if first == nil && !c.t.Failed() {
+		c.t.Error("nobody is left")
+	}
+}
+
+var someSamples = Samples{Count: 500, Batch: 32, Shard: 4, Epochs: 3, Seed: 1}
+
+func TestPeersTrainTogether(t *testing.T) {
+	for _, n := range []int{1, 2, 3, 5} {
+		t.Run(fmt.Sprintf("peers=%d", n), func(t *testing.T) {
+			c := newCluster(t, someSamples)
+			for range n {
+				c.start(n)
+			}
+			c.check()
+			if got := c.peers[0].steps; got != 3*16 {
+				t.Errorf("%d steps, want 48: with 500 samples in batches of 32, 16 an epoch", got)
+			}
+		})
+	}
+}
+
+// Any peer dies, at a random moment of a random step: before it computes, before
+// it reduces, or after the reduction and before the step is applied.
+func TestDeath(t *testing.T) {
+	for _, n := range []int{2, 3, 4} {
+		for victim := range n {
+			t.Run(fmt.Sprintf("peers=%d/victim=%d", n, victim), func(t *testing.T) {
+				rng := rand.New(rand.NewPCG(uint64(n), uint64(victim)))
+				when, inside := uint64(3+rng.IntN(30)), rng.IntN(2) == 0
+				c := newCluster(t, someSamples)
+				c.at = func(p *peer, shard Shard) error {
+					if !inside && p == c.peers[victim] && shard.Step == when {
+						p.kill()
+						return errKilled
+					}
+					return nil
+				}
+				var once sync.Once
+				c.inside = func(p *peer, step uint64) {
+					if inside && p == c.peers[victim] && step == when {
+						once.Do(p.kill)
+					}
+				}
+				for range n {
+					c.start(n)
+				}
+				c.check(c.peers[victim])
+			})
+		}
+	}
+}
+
+func TestAllButOneDieAtOnce(t *testing.T) {
+	c := newCluster(t, someSamples)
+	var wg sync.WaitGroup
+	wg.Add(3)
+	c.at = func(p *peer, shard Shard) error {
+		if p != c.peers[2] && shard.Step == 7 {
+			wg.Done()
+			wg.Wait()
+			p.kill()
+			return errKilled
+		}
+		return nil
+	}
+	for range 4 {
+		c.start(4)
+	}
+	c.check(c.peers[0], c.peers[1], c.peers[3])
+}
+
+// A peer that starts later gets the state and takes part until the end.
+func TestJoin(t *testing.T) {
+	c := newCluster(t, someSamples)
+	var once sync.Once
+	started, joined := make(chan struct{}), make(chan struct{})
+	c.at = func(p *peer, shard Shard) error {
+		if shard.Step == 5 {
+			once.Do(func() { close(started) })
+		}
+		if shard.Step == 20 && p.id != "p2-0" { // so that it does not come too late
+			<-joined
+		}
+		return nil
+	}
+	var arrive sync.Once
+	c.heard = func(p *peer, e event) {
+		if p.id == "p2-0" && (e.Event == "view" || e.Event == "failed") {
+			arrive.Do(func() { close(joined) })
+		}
+	}
+	c.start(2)
+	c.start(2)
+	<-started
+	late := c.start(2)
+	<-late.done
+	c.check()
+	if late.size != 3 {
+		t.Errorf("at the end the latecomer sees %d peers, want 3", late.size)
+	}
+}
+
+func TestLoopThatForgetsToCommit(t *testing.T) {
+	c := newCluster(t, someSamples)
+	err := Run(c.ctx, Config{Membership: membership.Config{ID: "p0-0", Run: "test", Secret: c.secret, Found: true}},
+		func(ctx context.Context, g *Group) error {
+			for _, err := range g.Shards(ctx, someSamples) {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	if !errors.Is(err, errUncommitted) {
+		t.Errorf("got %v, want %v", err, errUncommitted)
+	}
+}
+
+func TestPeersWithOtherSamples(t *testing.T) {
+	c := newCluster(t, someSamples)
+	c.start(2)
+	other := *c
+	other.samples.Batch = 64
+	other.start(2)
+	for _, p := range other.peers {
+		<-p.done
+		if p.err == nil || !strings.Contains(p.err.Error(), "Batch:64") || !strings.Contains(p.err.Error(), "Batch:32") {
+			t.Errorf("%s: %v, want an error that names both batches", p.id, p.err)
+		}
+	}
+}

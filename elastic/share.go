@@ -1,0 +1,300 @@
+package elastic
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/ringrun/ringrun/allreduce"
+	"github.com/ringrun/ringrun/ring"
+	"go.uber.org/zap"
+)
+
+// errTooFew ends a run that has lost too many peers.
+var errTooFew = errors.New("elastic: too few peers left")
+
+// sync returns a generation whose peers all have the same state. It shares the
+// state first when the generation is new, and waits for the next generation when
+// the ring breaks meanwhile.
+func (g *Group) sync(ctx context.Context) (*generation, error) {
+	if err := g.gather(ctx); err != nil {
+		return nil, err
+	}
+	for {
+		gen, err := g.await(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if gen.shared {
+			return gen, nil
+		}
+		err = g.share(ctx, gen)
+		switch {
+		case err == nil:
+			gen.shared = true
+			return gen, nil
+		case !retry(ctx, err):
+			return nil, err
+		}
+	}
+}
+
+// gather waits, in a founder's first generation, for the peers to start with.
+func (g *Group) gather(ctx context.Context) error {
+	if g.veteran != "" || g.cfg.Size == 1 || !g.cfg.Membership.Found {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout,
+		fmt.Errorf("elastic: no other peer came within %v, %d were to start", startTimeout, g.cfg.Size))
+	defer cancel()
+	for {
+		g.mu.Lock()
+		gen, err, changed := g.now, g.err, g.changed
+		g.mu.Unlock()
+		if err != nil || gen != nil && len(gen.view.Peers) > 1 {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// share makes the peers of a new generation equal: each tells what it has, all
+// draw the same conclusion (decide, deal), and whoever is behind gets the state
+// of one that is not.
+func (g *Group) share(ctx context.Context, gen *generation) error {
+	if n := len(gen.view.Peers); n < g.cfg.MinSize {
+		return fmt.Errorf("%w: %d, at least %d wanted", errTooFew, n, g.cfg.MinSize)
+	}
+	began := time.Now()
+	mine, err := g.status(gen)
+	if err != nil {
+		return err
+	}
+	all, err := exchange(ctx, gen.comm, mine)
+	if err != nil {
+		return err
+	}
+	if err := g.compare(gen, all); err != nil {
+		part(ctx, gen.comm)
+		return err
+	}
+	p, err := decide(all)
+	if err != nil {
+		return err
+	}
+	if p.anyNeeds() {
+		if err := g.transfer(ctx, gen, p); err != nil {
+			return err
+		}
+	}
+	g.veteran = mine.ID
+	g.deal(gen, all, p)
+	g.say(gen, "shared", zap.Uint64("epoch", gen.view.Epoch), zap.Uint64("steps", g.steps),
+		zap.Bool("moved", p.anyNeeds()), zap.Duration("took", time.Since(began)))
+	return nil
+}
+
+func (g *Group) status(gen *generation) (status, error) {
+	id := gen.view.Peers[gen.rank].ID
+	s := status{
+		ID:      id,
+		Steps:   g.steps,
+		Veteran: g.veteran == id || gen.view.Group == id || gen.founding,
+		Holding: g.next.holding,
+		Hand:    g.next.hand,
+		Digest:  g.digest,
+	}
+	if g.ledger != nil {
+		s.Samples = g.ledger.Samples
+	}
+	sum := xxhash.New()
+	if err := g.save(sum); err != nil {
+		return status{}, err
+	}
+	s.Sum = sum.Sum64()
+	return s, nil
+}
+
+func exchange(ctx context.Context, c *allreduce.Comm, mine status) ([]status, error) {
+	b, err := json.Marshal(mine)
+	if err != nil {
+		return nil, err
+	}
+	texts, err := c.Gather(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]status, len(texts))
+	for r, t := range texts {
+		if err := json.Unmarshal(t, &all[r]); err != nil {
+			return nil, fmt.Errorf("elastic: status of rank %d: %w", r, err)
+		}
+	}
+	return all, nil
+}
+
+// compare checks that all peers train the same model on the same samples. Peers
+// that differ from the group they want to join fail; the group goes on.
+func (g *Group) compare(gen *generation, all []status) error {
+	err := g.alike(all)
+	if err == nil {
+		return nil
+	}
+	veterans := slices.DeleteFunc(slices.Clone(all), func(s status) bool { return !s.Veteran })
+	if !all[gen.rank].Veteran || g.alike(veterans) != nil {
+		return err
+	}
+	g.cfg.Logger.Warn("a newcomer does not fit", zap.Error(err))
+	gen.comm.Close()
+	return fmt.Errorf("%w: %w", ring.ErrBroken, err)
+}
+
+// part lets the others come as far as we did before our end breaks the ring, so
+// that they find the same error.
+func part(ctx context.Context, c *allreduce.Comm) {
+	ctx, cancel := context.WithTimeout(ctx, partTimeout)
+	defer cancel()
+	_ = c.Barrier(ctx) // who has gone already does not matter
+}
+
+func (g *Group) alike(all []status) error {
+	if g.check != nil {
+		ids, digests := make([]string, len(all)), make([][]byte, len(all))
+		for r, s := range all {
+			ids[r], digests[r] = s.ID, s.Digest
+		}
+		if err := g.check(ids, digests); err != nil {
+			return err
+		}
+	}
+	return agreed(all)
+}
+
+// transfer sends the source's state round the ring; those who lack it load it.
+func (g *Group) transfer(ctx context.Context, gen *generation, p plan) error {
+	var mine bytes.Buffer
+	if gen.rank == p.Source {
+		if err := g.save(&mine); err != nil {
+			return err
+		}
+	}
+	parts, err := gen.comm.Gather(ctx, mine.Bytes())
+	if err != nil {
+		return err
+	}
+	if !p.Needs[gen.rank] {
+		return nil
+	}
+	return g.load(parts[p.Source])
+}
+
+// deal settles what each peer contributes to the next step.
+func (g *Group) deal(gen *generation, all []status, p plan) {
+	if g.ledger == nil {
+		g.next = step{dealt: true, holding: p.Hold[gen.rank], weights: Weights{1, float64(len(all))}}
+		return
+	}
+	hands, anew := p.deal(all, g.ledger.batch(), g.ledger.Samples.Shard)
+	if anew {
+		g.next = step{}
+		return
+	}
+	taken := 0
+	if p.Hold[gen.rank] {
+		taken = g.next.taken
+	}
+	g.next = g.newStep(hands, gen.rank)
+	g.next.holding, g.next.taken = p.Hold[gen.rank], taken
+}
+
+// newStep returns a step to which each rank contributes one of the hands.
+func (g *Group) newStep(hands [][]int, rank int) step {
+	s := step{dealt: true, hand: hands[rank]}
+	for _, h := range hands {
+		s.consumed = append(s.consumed, h...)
+	}
+	shard := float64(g.ledger.Samples.Shard)
+	s.weights = Weights{float64(len(s.hand)) / shard, float64(len(s.consumed)) / shard}
+	return s
+}
+
+// What travels is
+//
+//	+----------------+--------------------+-------------+------------------+
+//	| length, uint32 | progress, JSON     | the State   | xxHash64 of it   |
+//	+----------------+--------------------+-------------+------------------+
+type progress struct {
+	Steps  uint64
+	Ledger *ledger
+}
+
+func (g *Group) save(w io.Writer) error {
+	sum := xxhash.New()
+	w = io.MultiWriter(w, sum)
+	b, err := json.Marshal(progress{g.steps, g.ledger})
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(append(binary.LittleEndian.AppendUint32(nil, uint32(len(b))), b...)); err != nil {
+		return err
+	}
+	if g.state != nil {
+		if err := g.state.Save(w); err != nil {
+			return fmt.Errorf("elastic: save state: %w", err)
+		}
+	}
+	_, err = w.Write(binary.LittleEndian.AppendUint64(nil, sum.Sum64()))
+	return err
+}
+
+func (g *Group) load(b []byte) error {
+	p, state, err := parseState(b)
+	if err != nil {
+		return err
+	}
+	if (p.Ledger == nil) != (g.ledger == nil) || p.Ledger != nil && p.Ledger.Samples != g.ledger.Samples {
+		return fmt.Errorf("elastic: the state received belongs to other samples")
+	}
+	if g.state != nil {
+		if err := g.state.Load(bytes.NewReader(state)); err != nil {
+			return fmt.Errorf("elastic: load state: %w", err)
+		}
+	}
+	g.steps, g.ledger = p.Steps, p.Ledger
+	return nil
+}
+
+func parseState(b []byte) (progress, []byte, error) {
+	if len(b) < 12 {
+		return progress{}, nil, fmt.Errorf("elastic: a state of %d bytes is too short", len(b))
+	}
+	body, tail := b[:len(b)-8], b[len(b)-8:]
+	if got, want := xxhash.Sum64(body), binary.LittleEndian.Uint64(tail); got != want {
+		return progress{}, nil, fmt.Errorf("elastic: state of %d bytes arrived with checksum %#x, want %#x", len(b), got, want)
+	}
+	n := uint64(binary.LittleEndian.Uint32(body))
+	if n > uint64(len(body)-4) {
+		return progress{}, nil, fmt.Errorf("elastic: progress of %d bytes in a state of %d", n, len(b))
+	}
+	var p progress
+	if err := json.Unmarshal(body[4:4+n], &p); err != nil {
+		return progress{}, nil, fmt.Errorf("elastic: progress in the state received: %w", err)
+	}
+	if p.Ledger != nil {
+		if err := p.Ledger.validate(); err != nil {
+			return progress{}, nil, err
+		}
+	}
+	return p, body[4+n:], nil
+}
