@@ -1,0 +1,167 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	orphanGrace = 500 * time.Millisecond // from SIGTERM to SIGKILL when the launcher is gone
+	killWait    = time.Second            // how long a killed process may take to be gone
+)
+
+// An agent runs the workers of one host for a launcher that may be on another.
+type agent struct {
+	guard *guard
+	dir   string // where workers start, once known
+
+	outMu sync.Mutex
+	out   *json.Encoder
+
+	workers sync.WaitGroup
+
+	liveMu sync.Mutex
+	live   map[int]*worker // by process id
+}
+
+// runAgent serves the launcher on stdin and stdout until stdin ends. It must run
+// in the main goroutine, see init.
+func runAgent() error {
+	// Caught, not ignored: workers would inherit that. The launcher decides
+	// what a Ctrl-C means, and its death shows at stdin.
+	unheard := make(chan os.Signal, 1)
+	signal.Notify(unheard, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE)
+	terminate := make(chan os.Signal, 1)
+	signal.Notify(terminate, syscall.SIGTERM)
+
+	g, err := startGuard()
+	if err != nil {
+		return err
+	}
+	defer g.close()
+	a := &agent{guard: g, out: json.NewEncoder(os.Stdout), live: map[int]*worker{}}
+	defer a.end()
+	a.send(event{Kind: evReady, SSH: os.Getenv("SSH_CONNECTION")})
+	requests, broken := readRequests(os.Stdin)
+	for {
+		select {
+		case r, ok := <-requests:
+			if !ok {
+				return <-broken
+			}
+			a.serve(r)
+		case <-terminate:
+			return nil
+		}
+	}
+}
+
+// readRequests sends what it reads until the end, and then why it ended.
+func readRequests(r io.Reader) (<-chan request, <-chan error) {
+	requests, broken := make(chan request), make(chan error, 1)
+	go func() {
+		defer close(requests)
+		for d := json.NewDecoder(r); ; {
+			var q request
+			if err := d.Decode(&q); err != nil {
+				if err == io.EOF {
+					err = nil
+				}
+				broken <- err
+				return
+			}
+			requests <- q
+		}
+	}()
+	return requests, broken
+}
+
+func (a *agent) serve(r request) {
+	if r.Signal != 0 {
+		a.signal(r.Signal)
+	}
+	if r.Start == nil {
+		return
+	}
+	w, err := startWorker(a, *r.Start)
+	if err != nil {
+		a.send(event{Kind: evRefused, Worker: r.Start.Worker, Text: err.Error()})
+		return
+	}
+	a.send(event{Kind: evStarted, Worker: w.index})
+	a.workers.Go(func() { w.run(a) })
+}
+
+// send tells the launcher. If it is gone, the end of stdin says so as well.
+func (a *agent) send(e event) {
+	a.outMu.Lock()
+	defer a.outMu.Unlock()
+	_ = a.out.Encode(e)
+}
+
+// signal reaches the workers and all they have started in their groups.
+func (a *agent) signal(s syscall.Signal) {
+	a.liveMu.Lock()
+	defer a.liveMu.Unlock()
+	for pid := range a.live {
+		_ = syscall.Kill(-pid, s) // gone already: nothing to do
+	}
+}
+
+func (a *agent) add(w *worker) {
+	a.liveMu.Lock()
+	defer a.liveMu.Unlock()
+	a.live[w.pid] = w
+}
+
+// remove comes before the worker is reaped, where the system allows: its number
+// may belong to another process afterwards.
+func (a *agent) remove(w *worker) {
+	a.liveMu.Lock()
+	delete(a.live, w.pid)
+	a.liveMu.Unlock()
+	a.guard.release(w.pid)
+}
+
+// end leaves no worker behind.
+func (a *agent) end() {
+	gone := make(chan struct{})
+	go func() {
+		a.workers.Wait()
+		close(gone)
+	}()
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		a.signal(s)
+		grace := time.NewTimer(orphanGrace)
+		select {
+		case <-gone:
+			grace.Stop()
+			return
+		case <-grace.C:
+		}
+	}
+}
+
+// startIn is where workers start: the launcher's folder if this host has it.
+func (a *agent) startIn(dir string) string {
+	if a.dir != "" {
+		return a.dir
+	}
+	a.dir = dir
+	if st, err := os.Stat(dir); err == nil && st.IsDir() {
+		return a.dir
+	}
+	var err error
+	if a.dir, err = os.UserHomeDir(); err != nil {
+		a.dir = "/"
+	}
+	host, _ := os.Hostname()
+	a.send(event{Kind: evNote, Text: fmt.Sprintf("%s has no folder %s: workers start in %s there", host, dir, a.dir)})
+	return a.dir
+}

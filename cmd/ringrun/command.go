@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+)
+
+const helpHead = `ringrun starts peers that train together: on this machine, on other machines,
+or as newcomers to a run that is under way.
+
+  ringrun [options] PROG [arguments of PROG]
+
+PROG is a program, or Go code that is built first: a folder with a main package,
+or a .go file. Options stand before PROG; all that follows it belongs to PROG.
+
+Examples:
+  ringrun -n 4 ./cmd/mnist -epochs 3         four peers on this machine
+  ringrun -H a:2,b:2 ./cmd/mnist             two peers each on the hosts a and b
+  ringrun -join 127.0.0.1:41234 ./cmd/mnist  one more peer for the run that listens there
+  ringrun -n 4 -codec half ./cmd/mnist       gradients travel as 16-bit floats
+
+Options:
+`
+
+const helpTail = `
+Each line of output begins with the number of its worker; lines of ringrun itself
+begin with "ringrun:". Ctrl-C is passed on to the workers; a second one, or 5 s,
+kills them. A worker killed by a signal does not end the run: the others go on.
+
+Exit status: 0 if every worker that was not killed returned 0, and at least -min-n
+of them did; 2 for a mistake on the command line; 128 and the signal's number if
+a signal ended ringrun; 1 otherwise.
+`
+
+func newCommand() *cli.Command {
+	progIsFirst := 1
+	flags := optionFlags()
+	return &cli.Command{
+		Name:                          "ringrun",
+		Flags:                         flags,
+		StopOnNthArg:                  &progIsFirst,
+		HideHelpCommand:               true,
+		CustomRootCommandHelpTemplate: helpHead + helpFlags(flags) + helpTail,
+		OnUsageError: func(_ context.Context, _ *cli.Command, err error, _ bool) error {
+			return usageError{err}
+		},
+		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // exitCode does that
+		Action:         launch,
+		Commands: []*cli.Command{
+			{Name: "_agent", Hidden: true, Action: func(context.Context, *cli.Command) error { return runAgent() }},
+			{Name: "_guard", Hidden: true, Action: func(context.Context, *cli.Command) error { return runGuard() }},
+			{Name: "_gate", Hidden: true, SkipFlagParsing: true, Action: func(_ context.Context, c *cli.Command) error {
+				return runGate(c.Args().Slice())
+			}},
+		},
+	}
+}
+
+func optionFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.IntFlag{Name: "n", Usage: "start `N` workers (default: one, or one per slot of -H)"},
+		&cli.StringFlag{Name: "H", Usage: "start them on these `HOSTS`: name:slots,… by the system's ssh, without a password; " +
+			"[address]:slots for IPv6; localhost and this host's own name need no ssh"},
+		&cli.StringFlag{Name: "join", Usage: "join the run that has a peer at `ADDR` (host:port), instead of founding one"},
+		&cli.StringFlag{Name: "transport", Value: "tcp", Usage: "how gradients travel: `tcp|rtc` (WebRTC data channels)"},
+		&cli.StringFlag{Name: "codec", Value: "raw", Usage: "how they are written: `raw|half|zstd` (as they are, 16-bit floats, compressed)"},
+		&cli.IntFlag{Name: "min-n", Value: 1, Usage: "the run fails with fewer than `N` peers"},
+		&cli.IntFlag{Name: "port", Usage: "the founder listens on this `PORT` (default: any)"},
+		&cli.DurationFlag{Name: "silence", Value: time.Second, Usage: "a neighbour that is silent for this `TIME` is lost"},
+		&cli.StringFlag{Name: "log", Value: "warn", Usage: "what workers log of their group: `debug|info|warn`"},
+		&cli.StringFlag{Name: "secret-file", Usage: "the run's secret is in this `FILE`, at least 16 bytes (default: RINGRUN_SECRET, " +
+			"in hex; else a fresh one, which later -join of the same user on this machine find by themselves)"},
+	}
+}
+
+// helpFlags lists the flags as they are written here: with one dash.
+func helpFlags(flags []cli.Flag) string {
+	const column, width = 22, 80
+	var b strings.Builder
+	for _, f := range flags {
+		doc := f.(cli.DocGenerationFlag)
+		usage := doc.GetUsage()
+		_, value, _ := strings.Cut(usage, "`")
+		value, _, _ = strings.Cut(value, "`")
+		usage = strings.ReplaceAll(usage, "`", "")
+		if v := doc.GetValue(); v != "" && v != "0" {
+			usage += fmt.Sprintf(" (default: %s)", strings.Trim(v, `"`))
+		}
+		line := fmt.Sprintf("  %-*s", column-2, "-"+f.Names()[0]+" "+value)
+		for _, word := range strings.Fields(usage) {
+			if len([]rune(line))+1+len([]rune(word)) > width {
+				b.WriteString(line + "\n")
+				line = strings.Repeat(" ", column)
+			}
+			line += " " + word
+		}
+		b.WriteString(line + "\n")
+	}
+	return b.String()
+}
+
+// programArgs are the arguments from PROG on. The parser swallows a "--" that
+// follows PROG, but it is PROG's.
+func programArgs(parsed, raw []string) []string {
+	if tail := len(raw) - len(parsed) - 1; len(parsed) > 0 && tail >= 0 &&
+		raw[tail] == parsed[0] && raw[tail+1] == "--" && slices.Equal(raw[tail+2:], parsed[1:]) {
+		return raw[tail:]
+	}
+	return parsed
+}

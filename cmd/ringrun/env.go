@@ -1,0 +1,48 @@
+package main
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"strconv"
+)
+
+// env is what a worker reads with elastic.FromEnv, but for the address to bind,
+// which its agent chooses.
+func (j *job) env(p *peer) []string {
+	o := j.opts
+	return []string{
+		"RINGRUN_ID=" + p.id,
+		"RINGRUN_RUN=" + j.cred.run(),
+		"RINGRUN_SECRET=" + hex.EncodeToString(j.cred.secret),
+		"RINGRUN_EXPECT=" + strconv.Itoa(o.n),
+		"RINGRUN_MIN_N=" + strconv.Itoa(o.minN),
+		"RINGRUN_TRANSPORT=" + o.transport,
+		"RINGRUN_CODEC=" + o.codec,
+		"RINGRUN_SILENCE=" + o.silence.String(),
+		"RINGRUN_LOG=" + o.log,
+	}
+}
+
+// peerID begins with the number of the worker, so that the IDs of one run sort
+// by it. Those of newcomers are longer: the group may have a peer of that number
+// already.
+func peerID(i, n int, newcomer bool) string {
+	random := make([]byte, 2)
+	if newcomer {
+		random = make([]byte, 4)
+	}
+	rand.Read(random) // never fails: see its documentation
+	return fmt.Sprintf("p%0*d-%x", len(strconv.Itoa(n-1)), i, random)
+}
+
+func hostsOf(addrs []string) []string {
+	var hosts []string
+	for _, a := range addrs {
+		if h, _, err := net.SplitHostPort(a); err == nil {
+			hosts = append(hosts, h)
+		}
+	}
+	return hosts
+}

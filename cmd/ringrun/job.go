@@ -1,0 +1,252 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	stopGrace  = 5 * time.Second  // from the signal that asks to SIGKILL
+	killGrace  = 2 * time.Second  // from SIGKILL until agents are killed too
+	foundAfter = 10 * time.Second // a founder that does not listen by then is worth a word
+)
+
+type state int
+
+const (
+	waiting  state = iota // for the founder
+	running               // as far as we know: the agent has been asked to
+	finished              // with status 0
+	failed                // with another
+	killed                // by a signal, or with its host
+	dropped               // never started: the job ended before
+)
+
+// A peer is a worker as the launcher sees it.
+type peer struct {
+	id         string
+	conn       *conn
+	state      state
+	why        string // its own report of a failure
+	lastStderr atomic.Pointer[string]
+}
+
+// A job is one run of ringrun, from agents that are ready to the exit status.
+// One goroutine, that of run, owns all of it; each conn has another that prints
+// what workers write and sends the rest to the first.
+type job struct {
+	opts   options
+	cred   credential
+	recs   records
+	out    *printer
+	conns  []*conn // by host
+	peers  []*peer // by worker
+	views  viewLog
+	events chan connEvent
+	quit   chan struct{} // closed when nobody reads events any more
+
+	founded  bool           // others can join
+	broken   bool           // the job failed as a whole, and said why
+	sig      syscall.Signal // that ended ringrun
+	halting  bool
+	kills    int         // how often the grace has run out
+	deadline *time.Timer // of the grace, or for the founder to listen
+	hold     *time.Timer // of the news of a view
+	unrecord []func()
+}
+
+type connEvent struct {
+	conn *conn
+	event
+}
+
+func newJob(o options, cred credential, recs records, out *printer) *job {
+	return &job{
+		opts: o, cred: cred, recs: recs, out: out,
+		views:  viewLog{founding: len(o.join) == 0 && o.n > 1, index: map[string]int{}, finished: map[string]bool{}},
+		events: make(chan connEvent),
+		quit:   make(chan struct{}),
+	}
+}
+
+// run starts the workers and returns when none is left.
+func (j *job) run(signals <-chan syscall.Signal) error {
+	for i, h := range j.opts.place {
+		p := &peer{id: peerID(i, j.opts.n, len(j.opts.join) > 0), conn: j.conns[h]}
+		j.peers = append(j.peers, p)
+		j.views.index[p.id] = i
+	}
+	var readers sync.WaitGroup
+	for _, c := range j.conns {
+		readers.Go(func() { c.read(func(e event) { j.pass(c, e) }) })
+	}
+	defer readers.Wait()
+	defer j.end()
+
+	j.deadline, j.hold = time.NewTimer(foundAfter), time.NewTimer(viewHold)
+	j.begin()
+	for j.left() > 0 {
+		select {
+		case e := <-j.events:
+			j.handle(e)
+		case s := <-signals:
+			j.interrupt(s)
+		case <-j.deadline.C:
+			j.late()
+		case <-j.hold.C:
+			j.tellViews(true)
+		}
+	}
+	return j.verdict()
+}
+
+// begin starts the founder, or all workers if there is a group to join.
+func (j *job) begin() {
+	if len(j.opts.join) > 0 {
+		j.founded = true
+		for i := range j.peers {
+			j.start(i, nil, hostsOf(j.opts.join), "RINGRUN_JOIN="+strings.Join(j.opts.join, ","))
+		}
+		return
+	}
+	c := j.peers[0].conn
+	j.start(0, c.reached(j.conns), c.toward(j.conns), "RINGRUN_FOUND=1")
+}
+
+func (j *job) start(i int, reached, toward []string, how string) {
+	p := j.peers[i]
+	p.state = running
+	dir, err := os.Getwd()
+	if err != nil {
+		dir = "/"
+	}
+	s := start{
+		Worker: i, Path: p.conn.prog, Args: j.opts.args, Dir: dir,
+		Env: append(j.env(p), how), Reached: reached, Toward: toward,
+	}
+	if !j.founded {
+		s.Port = j.opts.port
+	}
+	p.conn.send(request{Start: &s})
+}
+
+// pass runs in the goroutine of a conn.
+func (j *job) pass(c *conn, e event) {
+	if e.Worker < 0 || e.Worker >= len(j.peers) {
+		panic(fmt.Sprintf("event of worker %d of %d", e.Worker, len(j.peers)))
+	}
+	if e.Kind == evOutput {
+		j.out.line(e.Worker, e.Stderr, e.Line)
+		if e.Stderr {
+			text := string(e.Line)
+			j.peers[e.Worker].lastStderr.Store(&text)
+		}
+		return
+	}
+	select {
+	case j.events <- connEvent{c, e}:
+	case <-j.quit:
+	}
+}
+
+func (j *job) handle(e connEvent) {
+	switch e.Kind {
+	case evNote:
+		j.out.note("%s", e.Text)
+	case evRefused:
+		j.peers[e.Worker].state = failed
+		j.fail("worker %d does not start on host %s: %s", e.Worker, e.conn.host.name, e.Text)
+	case evReport:
+		j.report(e.Worker, e.Line)
+	case evExited:
+		j.exited(e.Worker, e.event)
+	case evLost:
+		j.lost(e.conn, e.Text)
+	}
+}
+
+func (j *job) exited(i int, e event) {
+	p := j.peers[i]
+	how := fmt.Sprintf("with status %d", e.Status)
+	switch {
+	case e.Signal != 0:
+		p.state, how = killed, "killed by "+unix.SignalName(e.Signal)
+	case e.Status == 0:
+		p.state = finished
+		j.views.finished[p.id] = true
+	default:
+		p.state = failed
+	}
+	switch {
+	case j.halting:
+	case !j.founded && i == 0:
+		j.fail("the founder, worker 0, ended before it could be joined (%s)%s", how, p.lastWords())
+	case p.state == killed:
+		j.out.note("worker %d was %s", i, how)
+	case p.state == failed && p.why != "":
+		j.out.note("worker %d failed %s: %s", i, how, p.why)
+	case p.state == failed:
+		j.out.note("worker %d failed %s", i, how)
+	}
+	j.tellViews(false)
+}
+
+func (p *peer) lastWords() string {
+	if p.why != "" {
+		return ": " + p.why
+	}
+	if s := p.lastStderr.Load(); s != nil {
+		return ": " + *s
+	}
+	return ": it said nothing on stderr; does it call elastic.Run?"
+}
+
+// lost accounts for the workers of an agent that is gone. Its guard, or the
+// kernel, has killed them.
+func (j *job) lost(c *conn, why string) {
+	var gone []string
+	for i, p := range j.peers {
+		if p.conn == c && (p.state == running || p.state == waiting) {
+			p.state = killed
+			gone = append(gone, fmt.Sprint(i))
+		}
+	}
+	if len(gone) == 0 || j.kills > 1 {
+		return
+	}
+	j.out.note("lost the agent on host %s, and with it worker %s: %s", c.host.name, strings.Join(gone, ", "), why)
+	j.tellViews(false)
+	if !j.founded && j.peers[0].state == killed {
+		j.fail("the founder is lost")
+	}
+}
+
+func (j *job) left() int {
+	n := 0
+	for _, p := range j.peers {
+		if p.state == waiting || p.state == running {
+			n++
+		}
+	}
+	return n
+}
+
+// end lets the agents go and forgets the run.
+func (j *job) end() {
+	close(j.quit)
+	var all sync.WaitGroup
+	for _, c := range j.conns {
+		all.Go(c.close)
+	}
+	all.Wait()
+	for _, remove := range j.unrecord {
+		remove()
+	}
+}

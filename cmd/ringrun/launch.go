@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v3"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// interrupted is the error of a run that was ended by a signal to ringrun.
+type interrupted syscall.Signal
+
+func (s interrupted) Error() string { return "ended by " + unix.SignalName(syscall.Signal(s)) }
+
+// launch is what the ringrun command does.
+func launch(ctx context.Context, c *cli.Command) error {
+	o, err := parseOptions(c, os.Args[1:])
+	if err != nil {
+		return err
+	}
+	prog, err := findProgram(o.prog)
+	if err != nil {
+		return err
+	}
+	recs := openRecords()
+	cred, err := findCredential(o, os.Getenv("RINGRUN_SECRET"), recs)
+	if err != nil {
+		return err
+	}
+	ctx, signals := catchSignals(ctx)
+	g, err := startGuard()
+	if err != nil {
+		return err
+	}
+	defer g.close()
+	j := newJob(o, cred, recs, newPrinter(os.Stdout, os.Stderr))
+	err = j.connect(ctx, prog, g)
+	if err == nil {
+		err = j.run(signals)
+	}
+	var sig interrupted
+	if errors.As(err, &sig) {
+		return exitStatus(128 + int(sig))
+	}
+	return err
+}
+
+// catchSignals returns a context that the first signal cancels, and all signals.
+// One that whoever started us wants ignored (nohup, a shell's background job)
+// stays so.
+func catchSignals(ctx context.Context) (context.Context, <-chan syscall.Signal) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	raw, signals := make(chan os.Signal, 4), make(chan syscall.Signal, 4)
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if !signal.Ignored(s) {
+			signal.Notify(raw, s)
+		}
+	}
+	go func() { // until the process ends
+		for s := range raw {
+			cancel(interrupted(s.(syscall.Signal)))
+			select {
+			case signals <- s.(syscall.Signal):
+			default: // four are waiting: one more says nothing new
+			}
+		}
+	}()
+	return ctx, signals
+}
+
+// connect builds the program and starts an agent on every host. It tries the
+// hosts first, so that one out of reach is named at once.
+func (j *job) connect(ctx context.Context, prog program, g *guard) error {
+	remotes := make([]*remote, len(j.opts.hosts))
+	reaching, rctx := errgroup.WithContext(ctx)
+	for i, h := range j.opts.hosts {
+		if h.local {
+			continue
+		}
+		reaching.Go(func() (err error) {
+			remotes[i], err = reach(rctx, h.name, g)
+			return err
+		})
+	}
+	if err := reaching.Wait(); err != nil {
+		return err
+	}
+	exe, err := prog.build(ctx, g, j.out.note, os.Stderr)
+	if err != nil {
+		return err
+	}
+	dialing, dctx := errgroup.WithContext(ctx)
+	conns := make([]*conn, len(j.opts.hosts))
+	for i, h := range j.opts.hosts {
+		dialing.Go(func() (err error) {
+			conns[i], err = j.agentOn(dctx, h, remotes[i], exe, g)
+			return err
+		})
+	}
+	err = dialing.Wait()
+	for _, c := range conns {
+		if c != nil && err != nil {
+			c.close()
+		}
+	}
+	j.conns = conns
+	return err
+}
+
+func (j *job) agentOn(ctx context.Context, h host, r *remote, exe string, g *guard) (*conn, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find ringrun itself: %w", err)
+	}
+	if r != nil {
+		if self, err = r.put(ctx, self, j.out.note); err != nil {
+			return nil, err
+		}
+		if exe, err = r.put(ctx, exe, j.out.note); err != nil {
+			return nil, err
+		}
+	}
+	c, err := dialAgent(ctx, h, self, r, g, j.out.note)
+	if err == nil {
+		c.prog = exe
+	}
+	return c, err
+}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// left lists the processes that carry the mark of the stage, by their number:
+// launchers, agents, guards, workers and whatever those have started.
+func (s *stage) left() map[string]string {
+	s.t.Helper()
+	found := map[string]string{}
+	envs, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, name := range envs {
+		dir := filepath.Dir(name)
+		env, err := os.ReadFile(name)
+		if err != nil || !bytes.Contains(env, []byte(s.mark)) {
+			continue // not ours, or gone by now
+		}
+		cmdline, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		found[filepath.Base(dir)] = strings.ReplaceAll(string(cmdline), "\x00", " ")
+	}
+	return found
+}
+
+// nothingLeft gives the processes of the stage 2 s to be gone.
+func (s *stage) nothingLeft() {
+	s.t.Helper()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	late := time.After(2 * time.Second)
+	for {
+		left := s.left()
+		if len(left) == 0 {
+			return
+		}
+		select {
+		case <-look.C:
+		case <-late:
+			s.t.Errorf("still there after 2 s: %s", fmt.Sprint(left))
+			return
+		}
+	}
+}
+
+// untilRunning waits until a process of the stage has this command line.
+func (s *stage) untilRunning(cmdline string) {
+	s.t.Helper()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	late := time.After(patience)
+	for {
+		for _, l := range s.left() {
+			if strings.TrimSpace(l) == cmdline {
+				return
+			}
+		}
+		select {
+		case <-look.C:
+		case <-late:
+			s.t.Fatalf("nobody runs %q", cmdline)
+		}
+	}
+}

@@ -1,0 +1,52 @@
+package main
+
+import "syscall"
+
+// The launcher and an agent talk in JSON, one object a line: requests on the
+// agent's stdin, events on its stdout. The end of stdin means that the launcher
+// is gone, and ends the agent with all its workers. Both ends are the same
+// binary, so there are no versions.
+
+// A request has one of its fields set.
+type request struct {
+	Start  *start         `json:"start,omitempty"`
+	Signal syscall.Signal `json:"signal,omitempty"` // to the process groups of all workers
+}
+
+// start describes one worker.
+type start struct {
+	Worker int      `json:"worker"`
+	Path   string   `json:"path"`
+	Args   []string `json:"args"`
+	Dir    string   `json:"dir"`  // where the launcher was started; home if there is no such folder
+	Env    []string `json:"env"`  // RINGRUN_*; all others are the agent's own
+	Port   int      `json:"port"` // to bind; 0 is any
+
+	// The address to bind is one by which the host was Reached, or that routes
+	// Toward the others; see bindAddress.
+	Reached []string `json:"reached,omitempty"`
+	Toward  []string `json:"toward,omitempty"`
+}
+
+// Kinds of event.
+const (
+	evReady   = "ready"   // SSH
+	evStarted = "started" // Worker
+	evRefused = "refused" // Worker, Text: it could not be started
+	evOutput  = "output"  // Worker, Stderr, Line
+	evReport  = "report"  // Worker, Line: JSON from the worker's RINGRUN_REPORT
+	evExited  = "exited"  // Worker, Status or Signal
+	evNote    = "note"    // Text, for the user
+	evLost    = "lost"    // Text; made by the launcher when the agent is gone
+)
+
+type event struct {
+	Kind   string         `json:"kind"`
+	Worker int            `json:"worker,omitempty"`
+	Stderr bool           `json:"stderr,omitempty"`
+	Line   []byte         `json:"line,omitempty"` // not a string: output may be any bytes
+	Text   string         `json:"text,omitempty"`
+	Status int            `json:"status,omitempty"`
+	Signal syscall.Signal `json:"signal,omitempty"`
+	SSH    string         `json:"ssh,omitempty"` // the agent's SSH_CONNECTION: client, port, server, port
+}

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v3"
+)
+
+// options is the command line, checked.
+type options struct {
+	n          int
+	hosts      []host // where workers run; each has at least one
+	place      []int  // worker to index in hosts
+	join       []string
+	transport  string
+	codec      string
+	minN       int
+	port       int
+	silence    time.Duration
+	log        string
+	secretFile string
+	prog       string
+	args       []string
+}
+
+func parseOptions(c *cli.Command, raw []string) (options, error) {
+	args := programArgs(c.Args().Slice(), raw)
+	o := options{
+		n:          c.Int("n"),
+		transport:  c.String("transport"),
+		codec:      c.String("codec"),
+		minN:       c.Int("min-n"),
+		port:       c.Int("port"),
+		silence:    c.Duration("silence"),
+		log:        c.String("log"),
+		secretFile: c.String("secret-file"),
+	}
+	if c.IsSet("n") && o.n < 1 {
+		return o, usagef("-n %d: at least 1 worker is needed", o.n)
+	}
+	if err := o.parsePlaces(c); err != nil {
+		return o, err
+	}
+	if err := o.validate(); err != nil {
+		return o, err
+	}
+	if len(args) == 0 || args[0] == "" {
+		return o, usagef("no PROG: which program shall the workers run?")
+	}
+	o.prog, o.args = args[0], args[1:]
+	return o, nil
+}
+
+func (o *options) parsePlaces(c *cli.Command) error {
+	var err error
+	if o.hosts, err = parseHosts(c.String("H")); err != nil {
+		return usagef("-H %s: %w", c.String("H"), err)
+	}
+	if c.IsSet("join") {
+		if o.join, err = parseAddrs(c.String("join")); err != nil {
+			return usagef("-join %s: %w", c.String("join"), err)
+		}
+	}
+	if len(o.hosts) == 0 {
+		if c.IsSet("H") {
+			return usagef("-H: no host is named")
+		}
+		o.n = max(o.n, 1)
+		o.hosts = []host{{name: "localhost", slots: o.n, local: true}}
+	}
+	if o.place, err = placeWorkers(o.hosts, o.n); err != nil {
+		return usagef("-n %d: %w", o.n, err)
+	}
+	o.n = len(o.place)
+	o.hosts = o.hosts[:o.place[o.n-1]+1]
+	return nil
+}
+
+func (o *options) validate() error {
+	for _, f := range []struct {
+		name, value string
+		allowed     []string
+	}{
+		{"transport", o.transport, []string{"tcp", "rtc"}},
+		{"codec", o.codec, []string{"raw", "half", "zstd"}},
+		{"log", o.log, []string{"debug", "info", "warn"}},
+	} {
+		if !slices.Contains(f.allowed, f.value) {
+			return usagef("-%s %s: want %s", f.name, f.value, strings.Join(f.allowed, ", "))
+		}
+	}
+	switch {
+	case o.minN < 1 || o.minN > o.n:
+		return usagef("-min-n %d: want 1 to %d, the number of workers", o.minN, o.n)
+	case o.port < 0 || o.port > 65535:
+		return usagef("-port %d: want 1 to 65535", o.port)
+	case o.port != 0 && len(o.join) > 0:
+		return usagef("-port %d: only a founder has a fixed port; with -join there is none", o.port)
+	case o.silence < 10*time.Millisecond:
+		return usagef("-silence %v: want at least 10ms", o.silence)
+	}
+	return nil
+}
+
+func parseAddrs(list string) ([]string, error) {
+	var addrs []string
+	for a := range strings.SplitSeq(list, ",") {
+		h, p, err := net.SplitHostPort(a)
+		if err != nil || h == "" {
+			return nil, usagef("%q is not host:port", a)
+		}
+		if port, err := strconv.ParseUint(p, 10, 16); err != nil || port == 0 {
+			return nil, usagef("%q is not a port", p)
+		}
+		addrs = append(addrs, a)
+	}
+	return addrs, nil
+}

@@ -1,0 +1,76 @@
+package main
+
+import "encoding/json"
+
+// report takes what a worker tells about its group.
+func (j *job) report(i int, line []byte) {
+	var r struct {
+		Event string
+		ID    string
+		Addr  string
+		Epoch uint64
+		Peers []string
+		Error string
+	}
+	if err := json.Unmarshal(line, &r); err != nil {
+		j.out.note("worker %d reports what is not JSON: %q", i, line)
+		return
+	}
+	p := j.peers[i]
+	if r.ID != "" { // a peer that starts anew has a new one
+		p.id = r.ID
+		j.views.index[r.ID] = i
+	}
+	switch r.Event {
+	case "listening":
+		j.record(r.Addr)
+		if i == 0 && !j.founded && !j.halting {
+			j.found(r.Addr)
+		}
+	case "view":
+		if j.views.add(r.Epoch, r.Peers) {
+			j.hold.Reset(viewHold)
+			j.tellViews(false)
+		}
+	case "done":
+		j.views.finished[p.id] = true
+		j.tellViews(false)
+	case "failed":
+		p.why = r.Error
+	}
+}
+
+func (j *job) tellViews(all bool) {
+	for _, line := range j.views.lines(all, func(i int) bool { return j.peers[i].state == running }) {
+		if !j.halting {
+			j.out.note("%s", line)
+		}
+	}
+}
+
+// found starts the others when the founder listens.
+func (j *job) found(addr string) {
+	j.founded = true
+	j.deadline.Stop()
+	how := ""
+	if j.cred.shared != "" {
+		how = " (elsewhere with the same secret)"
+	}
+	j.out.note("listening; one more peer: ringrun -join %s %s%s", addr, j.opts.prog, how)
+	for i, p := range j.peers {
+		if p.state == waiting {
+			j.start(i, nil, hostsOf([]string{addr}), "RINGRUN_JOIN="+addr)
+		}
+	}
+}
+
+func (j *job) record(addr string) {
+	remove, err := j.recs.put(addr, j.cred.secret)
+	if err != nil {
+		if !j.founded {
+			j.out.note("-join will need the secret by itself, it cannot be recorded: %v", err)
+		}
+		return
+	}
+	j.unrecord = append(j.unrecord, remove)
+}

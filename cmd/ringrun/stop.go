@@ -1,0 +1,100 @@
+package main
+
+import (
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// fail ends the job as a whole.
+func (j *job) fail(format string, args ...any) {
+	if !j.broken {
+		j.broken = true
+		j.out.note(format, args...)
+	}
+	j.halt(syscall.SIGTERM)
+}
+
+// interrupt passes the first signal on; a second one kills.
+func (j *job) interrupt(s syscall.Signal) {
+	if j.sig != 0 {
+		j.kill()
+		return
+	}
+	j.sig = s
+	j.halt(s)
+	j.out.note("%s: passed on to the workers; once more kills them", unix.SignalName(s))
+}
+
+// halt asks all workers to end and starts the grace.
+func (j *job) halt(s syscall.Signal) {
+	for _, p := range j.peers {
+		if p.state == waiting {
+			p.state = dropped
+		}
+	}
+	j.signal(s)
+	if !j.halting {
+		j.halting = true
+		j.deadline.Reset(stopGrace)
+	}
+}
+
+func (j *job) signal(s syscall.Signal) {
+	for _, c := range j.conns {
+		c.send(request{Signal: s})
+	}
+}
+
+// late is called when the deadline has passed, whichever it is.
+func (j *job) late() {
+	switch {
+	case j.halting:
+		j.kill()
+	case !j.founded:
+		j.out.note("worker 0 runs but does not listen yet, the others wait for it")
+	}
+}
+
+// kill kills the workers and, if that does not help, their agents: whoever does
+// not answer is then given up.
+func (j *job) kill() {
+	j.kills++
+	if j.kills == 1 {
+		j.out.note("killing %s", count(j.left(), "worker"))
+		j.signal(syscall.SIGKILL)
+		j.deadline.Reset(killGrace)
+		return
+	}
+	for _, c := range j.conns {
+		c.kill()
+	}
+	for _, p := range j.peers {
+		if p.state == running {
+			p.state = killed
+		}
+	}
+}
+
+// verdict is how it went.
+func (j *job) verdict() error {
+	n := map[state]int{}
+	for _, p := range j.peers {
+		n[p.state]++
+	}
+	switch {
+	case j.sig != 0:
+		return interrupted(j.sig)
+	case j.broken:
+		return exitStatus(1)
+	case n[failed] > 0:
+		j.out.note("the job failed: %d of %s failed", n[failed], count(len(j.peers), "worker"))
+		return exitStatus(1)
+	case n[finished] < j.opts.minN:
+		j.out.note("the job failed: %s finished, -min-n is %d", count(n[finished], "worker"), j.opts.minN)
+		return exitStatus(1)
+	case n[killed] > 0:
+		j.out.note("done: %d of %s finished", n[finished], count(len(j.peers), "worker"))
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// maxLine is where a line of output that does not end is broken.
+const maxLine = 1 << 20
+
+// A worker is one running PROG, as its agent sees it.
+type worker struct {
+	index          int
+	pid            int // of the process and of its group
+	cmd            *exec.Cmd
+	stdout, stderr *os.File
+	report         *os.File
+}
+
+func startWorker(a *agent, s start) (*worker, error) {
+	w := &worker{index: s.Worker}
+	bind := net.JoinHostPort(bindAddress(s.Reached, s.Toward), strconv.Itoa(s.Port))
+	w.cmd = exec.Command(s.Path, s.Args...)
+	w.cmd.Dir = a.startIn(s.Dir)
+	w.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "RINGRUN_") })
+	w.cmd.Env = append(w.cmd.Env, s.Env...)
+	w.cmd.Env = append(w.cmd.Env, "RINGRUN_BIND="+bind, "RINGRUN_REPORT=3", "PWD="+w.cmd.Dir)
+	w.cmd.SysProcAttr = workerAttr()
+
+	var theirs [3]*os.File
+	for i, ours := range []**os.File{&w.stdout, &w.stderr, &w.report} {
+		var err error
+		if *ours, theirs[i], err = os.Pipe(); err != nil {
+			return nil, fmt.Errorf("pipe for a worker: %w", err)
+		}
+		defer theirs[i].Close()
+	}
+	w.cmd.Stdout, w.cmd.Stderr, w.cmd.ExtraFiles = theirs[0], theirs[1], theirs[2:]
+	if err := a.guard.start(w.cmd); err != nil {
+		for _, f := range w.pipes() {
+			f.Close()
+		}
+		return nil, err
+	}
+	w.pid = w.cmd.Process.Pid
+	a.add(w)
+	return w, nil
+}
+
+func (w *worker) pipes() []*os.File { return []*os.File{w.stdout, w.stderr, w.report} }
+
+// run passes on what the worker says until it and its group are gone.
+func (w *worker) run(a *agent) {
+	var readers sync.WaitGroup
+	readers.Go(func() {
+		eachLine(w.stdout, func(line []byte) { a.send(event{Kind: evOutput, Worker: w.index, Line: line}) })
+	})
+	readers.Go(func() {
+		eachLine(w.stderr, func(line []byte) { a.send(event{Kind: evOutput, Worker: w.index, Stderr: true, Line: line}) })
+	})
+	readers.Go(func() {
+		eachLine(w.report, func(line []byte) { a.send(event{Kind: evReport, Worker: w.index, Line: line}) })
+	})
+	err := reap(w.cmd, func() {
+		_ = syscall.Kill(-w.pid, syscall.SIGKILL) // what it started ends with it
+		a.remove(w)
+	})
+	for _, f := range w.pipes() { // a process that left the group may hold them open
+		_ = f.SetReadDeadline(time.Now().Add(killWait))
+	}
+	readers.Wait()
+	for _, f := range w.pipes() {
+		f.Close()
+	}
+	a.send(w.exited(err))
+}
+
+func (w *worker) exited(err error) event {
+	e := event{Kind: evExited, Worker: w.index}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		e.Status, e.Text = 1, err.Error()
+		return e
+	}
+	if ws, ok := w.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		e.Signal = ws.Signal()
+		return e
+	}
+	e.Status = w.cmd.ProcessState.ExitCode()
+	return e
+}
+
+// eachLine calls f with every line, without its end, until reading ends. The
+// last line may have no end; one longer than maxLine comes in pieces. f must not
+// keep the slice.
+func eachLine(r io.Reader, f func(line []byte)) {
+	br := bufio.NewReaderSize(r, 64<<10)
+	var long []byte // the line so far, if it did not fit br's buffer
+	for {
+		part, err := br.ReadSlice('\n')
+		line := part
+		if len(long) > 0 || err != nil {
+			long = append(long, part...)
+			line = long
+		}
+		ended := err == nil
+		if ended {
+			line = line[:len(line)-1]
+		}
+		if ended || len(line) >= maxLine || len(line) > 0 && err != bufio.ErrBufferFull {
+			f(line)
+			long = long[:0]
+		}
+		if err != nil && err != bufio.ErrBufferFull {
+			return
+		}
+	}
+}
