@@ -31,6 +31,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/ringrun/ringrun/allreduce"
@@ -133,6 +134,7 @@ func FromEnv() (Config, error) {
 		if err != nil || fd < 3 {
 			return Config{}, fmt.Errorf("elastic: RINGRUN_REPORT is %q, want a file descriptor from 3 on", s)
 		}
+		syscall.CloseOnExec(fd) // it is not for the program's children
 		c.Report = os.NewFile(uintptr(fd), "report")
 	}
 	return c, c.withDefaults().validate()
@@ -186,13 +188,13 @@ func Run(ctx context.Context, cfg Config, train func(ctx context.Context, g *Gro
 	}
 	cancel()
 	<-managed
-	g.leave()
 	if err != nil {
 		report.failed(g.id(), err)
-		return err
+	} else {
+		report.done(g.id(), g.steps)
 	}
-	report.done(g.id(), g.steps)
-	return nil
+	g.leave()
+	return err
 }
 
 // freshID returns a new ID for a peer that starts anew.
