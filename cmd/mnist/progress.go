@@ -21,9 +21,9 @@ type progress struct {
 	began time.Time // of the first pass
 	now   summary   // all but what finish adds
 
-	epoch     int       // of the data
 	said      time.Time // the time of the last line
-	samplesBy int       // samples until then
+	epoch     int       // of the data, at the last step
+	samplesBy int       // samples until the last line
 }
 
 func newProgress(g *elastic.Group, b *bridge.Bridge, shard int, out io.Writer) *progress {
@@ -35,39 +35,53 @@ func newProgress(g *elastic.Group, b *bridge.Bridge, shard int, out io.Writer) *
 func (p *progress) pass() {
 	if p.began.IsZero() {
 		p.began = time.Now()
-		p.said = p.began
 	}
 }
 
 // step is called after each committed step with the walks through the data that
 // were complete before it.
 func (p *progress) step(epoch int) {
-	p.now.Rank, p.now.Size, p.now.Epoch = p.group.Rank(), p.group.Size(), p.group.Epoch()
-	p.now.Steps = p.group.Steps()
+	p.look()
 	p.now.Samples = int(math.Round(p.bridge.Passes() * float64(p.shard)))
 	p.now.Loss = finite(p.bridge.Metric("loss"))
-	if p.now.Rank == 0 && (epoch > p.epoch || time.Since(p.said) >= time.Second) {
-		p.say(epoch)
-	}
+	due := p.said.IsZero() || epoch > p.epoch || time.Since(p.said) >= time.Second
 	p.epoch = epoch
+	if p.now.Rank == 0 && due {
+		p.say()
+	}
 }
 
-func (p *progress) say(epoch int) {
-	rate := float64(p.now.Samples-p.samplesBy) / since(p.said)
-	fmt.Fprintf(p.out, "epoch %d  step %d  loss %.4f  %.0f samples/s  %d peer(s)\n",
-		epoch+1, p.now.Steps, p.bridge.Metric("loss"), rate, p.now.Size)
+// look notes where this peer is. At the end it is too late: the others leave.
+func (p *progress) look() {
+	p.now.Rank, p.now.Size, p.now.Epoch = p.group.Rank(), p.group.Size(), p.group.Epoch()
+	p.now.Steps = p.group.Steps()
+}
+
+func (p *progress) say() {
+	from := p.said
+	if from.IsZero() {
+		from = p.began
+	}
+	peers := "peers"
+	if p.now.Size == 1 {
+		peers = "peer"
+	}
+	fmt.Fprintf(p.out, "epoch %d  step %d  loss %.4f  %.0f samples/s  %d %s\n", p.epoch+1, p.now.Steps,
+		p.bridge.Metric("loss"), float64(p.now.Samples-p.samplesBy)/since(from), p.now.Size, peers)
 	p.said, p.samplesBy = time.Now(), p.now.Samples
 }
 
 // summary is called when training is over.
 func (p *progress) summary() summary {
+	if p.began.IsZero() {
+		p.look() // this peer came too late for any step
+		return p.now
+	}
+	if p.now.Rank == 0 && p.now.Samples > p.samplesBy {
+		p.say()
+	}
 	s := p.now
-	if s.Rank == 0 && s.Samples > p.samplesBy {
-		p.say(p.epoch)
-	}
-	if !p.began.IsZero() {
-		s.Seconds = since(p.began)
-		s.SamplesPerSecond = float64(s.Samples) / s.Seconds
-	}
+	s.Seconds = since(p.began)
+	s.SamplesPerSecond = float64(s.Samples) / s.Seconds
 	return s
 }
