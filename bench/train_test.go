@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -38,17 +39,50 @@ func TestTrainingOfEveryModel(t *testing.T) {
 	}
 }
 
-// Communication must be under way while the backward pass still sleeps. Of vgg16
-// nearly all gradients are in the dense layers, which come first.
-func TestTrainingOverlaps(t *testing.T) {
-	tr := Training{Model: "vgg16", Compute: 150 * time.Millisecond, Scale: 0.01, BucketBytes: 64 << 10, Steps: 5, Rounds: 1}
-	if r := trainOn(t, 2, tr, sound); r.ExposedMS > 0.5*r.CommMS {
-		t.Errorf("of %v ms of communication, %v are exposed", r.CommMS, r.ExposedMS)
+// Every bucket leaves as soon as the backward pass has been through the layers
+// in it, and no sooner: in order, each once, spread over the pass.
+func TestBucketsLeaveDuringTheBackwardPass(t *testing.T) {
+	for _, name := range Models() {
+		m, _ := LookupModel(name)
+		w := &training{Training: Training{Model: name, Compute: 300 * time.Millisecond, FirstBytes: 8 << 10, BucketBytes: 64 << 10}}
+		if err := w.build(m.Scaled(0.01)); err != nil {
+			t.Fatal(err)
+		}
+		var left []*allreduce.Bucket
+		elements, ready := 0, 0
+		order, _ := m.backward(time.Second)
+		for i, buckets := range w.launch {
+			for _, x := range m.Scaled(0.01).Layers[order[i]].Tensors {
+				ready += x.Len
+			}
+			for _, b := range buckets {
+				left = append(left, b)
+				elements += b.Vector().Len()
+			}
+			if elements > ready {
+				t.Errorf("%s: %d elements left after layer %d, when only %d were ready", name, elements, order[i], ready)
+			}
+		}
+		if !slices.Equal(left, w.plan.Buckets()) {
+			t.Errorf("%s: %d buckets left, not in the order of the %d planned", name, len(left), len(w.plan.Buckets()))
+		}
+		first := slices.IndexFunc(w.launch, func(b []*allreduce.Bucket) bool { return len(b) > 0 })
+		if at, total := w.backward[first], w.backward[len(w.backward)-1]; at > total/2 {
+			t.Errorf("%s: the first of %d buckets leaves %v into a pass of %v", name, len(left), at, total)
+		}
 	}
-	all := trainOn(t, 2, Training{Model: "vgg16", Compute: 150 * time.Millisecond, Scale: 0.01,
-		FirstBytes: 1 << 30, BucketBytes: 1 << 30, Steps: 3, Rounds: 1}, sound)
-	if all.Buckets != 1 || all.ExposedMS < 0.9*all.CommMS {
-		t.Errorf("in one bucket nothing can overlap, but of %v ms %v are exposed (%d buckets)", all.CommMS, all.ExposedMS, all.Buckets)
+}
+
+func TestExposedIsWhatEndsAfterTheBackwardPass(t *testing.T) {
+	w := &training{}
+	w.account([]*flight{{span: span{10, 30}}, {span: span{20, 40}}, {span: span{60, 95}}}, 70)
+	w.account([]*flight{{span: span{10, 30}}}, 70)
+	w.account(nil, 70)
+	if want := []time.Duration{65, 20, 0}; !slices.Equal(w.comm, want) {
+		t.Errorf("communication of %v, want %v", w.comm, want)
+	}
+	if want := []time.Duration{25, 0, 0}; !slices.Equal(w.exposed, want) {
+		t.Errorf("exposed %v, want %v", w.exposed, want)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"time"
 
 	"github.com/ringrun/ringrun/allreduce"
 )
@@ -125,11 +126,20 @@ func (g *Group) Commit(ctx context.Context, reduce func(c *allreduce.Comm, w Wei
 		}
 		err = reduce(gen.comm, g.next.weights)
 		if err == nil {
+			g.confirm(gen)
 			return true, g.apply(apply)
 		}
 		if !retry(ctx, err) {
 			return false, err
 		}
+	}
+}
+
+// confirm tells the node now and then that the generation works.
+func (g *Group) confirm(gen *generation) {
+	if time.Since(g.confirmed) > confirmTime {
+		g.confirmed = time.Now()
+		g.node().Confirm(gen.view.Epoch)
 	}
 }
 

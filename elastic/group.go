@@ -18,6 +18,7 @@ const (
 	startTimeout = 40 * time.Second // for the first peers to come together
 	leaveTimeout = 2 * time.Second
 	partTimeout  = time.Second
+	confirmTime  = time.Second
 )
 
 // A Group is this peer's place among the others while it trains. Its methods
@@ -44,7 +45,9 @@ type Group struct {
 	ledger  *ledger // nil when the program deals with samples itself
 	veteran string  // the ID under which this peer last had the group's state
 
-	next step // the one that is not committed yet
+	next      step // the one that is not committed yet
+	confirmed time.Time
+	finishing bool // all steps are committed; that others leave is no loss
 }
 
 // A step is this peer's part in what all peers do together.
@@ -118,10 +121,12 @@ func (g *Group) current() *generation {
 	return g.now
 }
 
-func (g *Group) id() string {
+func (g *Group) id() string { return g.node().ID() }
+
+func (g *Group) node() *membership.Node {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.session.node.ID()
+	return g.session.node
 }
 
 // A turn is what a node says next: a view, or why there is none.
@@ -296,6 +301,7 @@ func (g *Group) finish(ctx context.Context) error {
 	if g.over() {
 		return nil
 	}
+	g.finishing = true
 	for {
 		gen, err := g.sync(ctx)
 		if err != nil {

@@ -73,7 +73,7 @@ func (g *Group) gather(ctx context.Context) error {
 // draw the same conclusion (decide, deal), and whoever is behind gets the state
 // of one that is not.
 func (g *Group) share(ctx context.Context, gen *generation) error {
-	if n := len(gen.view.Peers); n < g.cfg.MinSize {
+	if n := len(gen.view.Peers); n < g.cfg.MinSize && !g.finishing {
 		return fmt.Errorf("%w: %d, at least %d wanted", errTooFew, n, g.cfg.MinSize)
 	}
 	began := time.Now()

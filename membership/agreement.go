@@ -371,7 +371,8 @@ func (a *agreement) awaits(have ids) bool {
 
 // candidate returns the view that a member of the quorum may already have
 // accepted, the one of the highest ballot, or else the successor as the quorum
-// sees it.
+// sees it. A last stand heeds only what was accepted in one: it contradicts
+// nothing in the old group, whose name it does not bear.
 func (a *agreement) candidate(p *proposal) View {
 	var highest ballot
 	var v *View

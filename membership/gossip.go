@@ -50,7 +50,7 @@ func startGossip(ctx context.Context, cfg Config, deliver func(b []byte)) (*goss
 		return nil, fmt.Errorf("membership: %w", err)
 	}
 	g.out = &outbox{send: g.transmit, log: g.log, queues: make(map[string][][]byte)}
-	stop := context.AfterFunc(ctx, func() { t.Shutdown() }) // memberlist's join knows no context
+	stop := afterFunc(ctx, func() { t.Shutdown() }) // memberlist's join knows no context
 	g.founder, err = g.join(ctx, cfg)
 	if !stop() {
 		err = fmt.Errorf("membership: join: %w", context.Cause(ctx))

@@ -58,6 +58,13 @@ func (a *agreement) mourn() {
 // its machine slept.
 func (a *agreement) lapse() { a.cutOff = a.view.Epoch > 0 }
 
+// confirm takes up the news that all members of an epoch are with us.
+func (a *agreement) confirm(epoch uint64) {
+	if epoch == a.view.Epoch && a.bereft < 0 {
+		a.cutOff = false
+	}
+}
+
 // askAround asks everybody we can think of for a later view.
 func (a *agreement) askAround() {
 	for _, addr := range a.contacts {

@@ -12,7 +12,8 @@ import (
 const (
 	tickTime     = 25 * time.Millisecond
 	probeTimeout = 300 * time.Millisecond
-	mailbox      = 1024 // messages that wait for the node; more are lost, as on the way
+	lapseTime    = 250 * time.Millisecond // without ticks: the others may have given us up meanwhile
+	mailbox      = 1024                   // messages that wait for the node; more are lost, as on the way
 	signalbox    = 256
 )
 
@@ -23,6 +24,7 @@ type Node struct {
 	gossip *gossip
 	log    *zap.Logger
 
+	paused  bool // run's: it has been said
 	mail    chan message
 	asks    chan func(*agreement)
 	signals chan message
@@ -97,11 +99,16 @@ func (n *Node) run(probes context.Context, a *agreement) {
 	defer tick.Stop()
 	p := &prober{node: n, ctx: probes, busy: ids{}, found: make(chan death, 16)}
 	began := time.Now()
+	last := began
 	for {
 		select {
 		case m := <-n.mail:
 			a.step(m)
 		case <-tick.C:
+			if time.Since(last) > lapseTime {
+				a.lapse()
+			}
+			last = time.Now()
 			a.setContacts(n.contacts(a))
 			a.tick()
 			p.probe(a.suspects())
@@ -136,14 +143,22 @@ func (n *Node) flush(a *agreement) {
 	if decided {
 		n.publish(v, nil)
 	}
+	if paused := a.bereft >= 0 && a.cutOff; paused != n.paused {
+		n.paused = paused
+		if paused {
+			n.log.Warn("most of the view are dead, and this peer was cut off for a while: the others may have gone on, so it waits for word from them",
+				zap.Uint64("epoch", a.view.Epoch))
+		}
+	}
 	if a.excluded {
 		n.publish(View{}, fmt.Errorf("%w: view %d has %d peers without %s", ErrExcluded, v.Epoch, len(v.Peers), n.cfg.ID))
 	}
 }
 
-// contacts returns whom to ask while we are not in a view.
+// contacts returns whom to ask while we are not in a view, or have lost most of
+// it.
 func (n *Node) contacts(a *agreement) []string {
-	if a.view.Epoch > 0 {
+	if a.view.Epoch > 0 && a.bereft < 0 {
 		return nil
 	}
 	return append(n.gossip.members(), n.cfg.Join...)
@@ -196,6 +211,12 @@ func (n *Node) Next(ctx context.Context, after uint64) (View, error) {
 // It is idempotent, and does nothing if there is a later view already.
 func (n *Node) Renew(epoch uint64) {
 	n.ask(func(a *agreement) { a.renew(epoch) })
+}
+
+// Confirm says that an epoch works: its ring has just carried a collective of all
+// members, so they have not gone on without this peer.
+func (n *Node) Confirm(epoch uint64) {
+	n.ask(func(a *agreement) { a.confirm(epoch) })
 }
 
 // ask runs f where the agreement lives. It reports false after Close.

@@ -51,8 +51,9 @@ func TestPlantedFaults(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
 			for seed := uint64(1); seed <= enough; seed++ {
-				if _, err := simulate(seed, p, nil); err != nil {
-					t.Logf("found by seed %d: %v", seed, err)
+				sum, err := simulate(seed, p, nil)
+				if err != nil || sum.Forks > 0 {
+					t.Logf("found by seed %d: %v, %+v", seed, err, sum)
 					return
 				}
 			}
@@ -92,6 +93,12 @@ var plants = []plant{
 		}
 	}},
 	{name: "silence is proof of death", liar: true},
+	{name: "last stand at once, cut off or not", ready: func(a *agreement) {
+		a.cutOff = false
+		if a.bereft > hearken {
+			a.bereft = min(a.bereft, a.now-hearken)
+		}
+	}},
 }
 
 // majorityOfLiving is the rule that quorum warns of first.
@@ -169,7 +176,7 @@ func newStorm(w *world) *storm {
 	pick := func(of ...float64) float64 { return of[w.rng.IntN(len(of))] }
 	w.net = weather{loss: pick(0, 0, 0.05, 0.25), repeat: pick(0, 0.1), delay: int(pick(0, 0, 3, 12))}
 	w.rough = w.net.loss > 0 || w.net.delay > 0
-	all := []func(){s.birth, s.birth, s.birth, s.death, s.stopOne, s.goOn, s.goOn, s.split, s.cutOne, s.cutWay, s.mend, s.mend, s.suspect, s.suspect, s.goodbye}
+	all := []func(){s.birth, s.birth, s.birth, s.death, s.stopOne, s.goOn, s.goOn, s.split, s.cutOne, s.cutWay, s.mend, s.mend, s.suspect, s.suspect, s.goodbye, s.doom}
 	for _, e := range all {
 		if w.rng.IntN(3) > 0 {
 			s.events = append(s.events, e)
@@ -261,6 +268,21 @@ func (s *storm) death() {
 		if p := s.one(); p != nil {
 			s.saw("%s dies", p.name)
 			s.kill(p)
+		}
+	}
+}
+
+// doom kills all whom a peer knows that was stopped or cut off: it may be the
+// last of its view, or a ghost whom newcomers have replaced.
+func (s *storm) doom() {
+	p := s.one()
+	if p == nil || !p.troubled {
+		return
+	}
+	s.saw("all die whom %s knows", p.name)
+	for _, m := range p.seen.Peers {
+		if m.ID != p.name {
+			s.kill(s.peers[m.ID])
 		}
 	}
 }

@@ -33,7 +33,7 @@ func (t *transport) dial(ctx context.Context, addr string, kind byte) (*stream, 
 	if !ok {
 		return nil, welcome{}, ErrClosed
 	}
-	stop := context.AfterFunc(ctx, func() { s.Close() })
+	stop := afterFunc(ctx, func() { s.Close() })
 	w, err := t.door.knock(c, kind)
 	if !stop() {
 		err = context.Cause(ctx)
@@ -43,6 +43,23 @@ func (t *transport) dial(ctx context.Context, addr string, kind byte) (*stream, 
 		return nil, welcome{}, err
 	}
 	return s, w, nil
+}
+
+// afterFunc is [context.AfterFunc] with a stop that waits for f when it comes
+// too late.
+func afterFunc(ctx context.Context, f func()) (stop func() bool) {
+	ended := make(chan struct{})
+	prevent := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		f()
+	})
+	return func() bool {
+		if prevent() {
+			return true
+		}
+		<-ended
+		return false
+	}
 }
 
 // ask learns who listens at an address.

@@ -33,9 +33,6 @@ func (r *Ring) watch() {
 }
 
 func (r *Ring) look(e *end) {
-	if e.hasLeft() {
-		return
-	}
 	if e.count.idle(e.sends.Load()) {
 		e.alive()
 	}

@@ -18,8 +18,10 @@ type Lane struct {
 }
 
 // Send transmits one Data frame to the next peer; it fills in Kind, Epoch and
-// Length. It blocks while the window is full, and does not keep body. A body
-// larger than FrameBytes is a mistake of the caller, and panics.
+// Length. It blocks while the window is full, and does not keep body. When the
+// next peer has closed its ring, Send returns an error that wraps ErrBroken and
+// says so, and the ring is not broken by that. A body larger than FrameBytes is
+// a mistake of the caller, and panics.
 func (l *Lane) Send(h Header, body []byte) error {
 	r := l.next.ring
 	if len(body) > r.frameBytes {
@@ -31,8 +33,7 @@ func (l *Lane) Send(h Header, body []byte) error {
 
 // Next waits for the next Data frame from the previous peer and returns its
 // header. What is left of the body of the frame before is skipped. When the
-// previous peer has closed its ring, Next returns an error that wraps ErrBroken
-// and says so, and the ring is not broken by that.
+// previous peer has closed its ring, Next returns an error as Send does.
 func (l *Lane) Next() (Header, error) { return l.prev.receive() }
 
 // Read reads from the body of the frame that Next returned, as an io.Reader
@@ -137,8 +138,9 @@ func (e *end) receive() (Header, error) {
 			return h, nil
 		case Abort:
 			return Header{}, e.aborted(h)
-		case Bye:
+		case Bye: // nothing that we send is read any more
 			close(e.left)
+			e.link.Close()
 			return Header{}, e.leftError()
 		}
 	}
@@ -147,18 +149,9 @@ func (e *end) receive() (Header, error) {
 // listen reads what the next peer sends backward, so that its death is seen at
 // once, also while nothing is sent.
 func (e *end) listen() {
-	h, err := e.receive()
-	if err == nil {
+	if h, err := e.receive(); err == nil {
 		e.ring.fail(fmt.Errorf("lane %d: %s sent data backward, seq %d", e.lane, e.peer, h.Seq))
-		return
 	}
-	if !e.hasLeft() {
-		return
-	}
-	for err = nil; err == nil; { // until the peer has closed the link
-		_, err = e.link.Next()
-	}
-	e.link.Close() // wakes who still sends
 }
 
 func (e *end) hasLeft() bool {

@@ -41,9 +41,10 @@ type Limits struct {
 // A Transport opens links. It lives as long as its peer, across epochs.
 type Transport interface {
 	// Dial opens a link to e.Peer, which must be accepting the same edge, or
-	// will be before ctx ends.
+	// will be before ctx ends. It does not return before the peer has accepted:
+	// from then on either end expects the other one to show that it lives.
 	Dial(ctx context.Context, e Edge) (Link, error)
-	// Accept waits for the link that e.Peer dials.
+	// Accept waits for the link that e.Peer, and nobody else, dials.
 	Accept(ctx context.Context, e Edge) (Link, error)
 	// Limits returns what never changes during the life of the transport.
 	Limits() Limits

@@ -82,6 +82,42 @@ func TestBadFramesBreakTheRing(t *testing.T) {
 	}
 }
 
+// TestReasonMayComeLate: one link ends a moment before the other one says why.
+func TestReasonMayComeLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, p := openRaw(t, ringtest.Options{})
+		defer r.Close()
+		defer readAll([]*ring.Ring{r})()
+		p.next.Close()
+		time.Sleep(10 * time.Millisecond)
+		if err := p.prev.Send(ring.Header{Kind: ring.Abort, Epoch: 3, Root: 1, Length: 3}, []byte("why")); err != nil {
+			t.Fatal(err)
+		}
+		<-r.Done()
+		if why, ok := errors.AsType[*ring.AbortError](r.Err()); !ok || why.Text != "why" {
+			t.Errorf("got %v, want what p1 says", r.Err())
+		}
+	})
+}
+
+// TestByeIsBelieved: p1 says Bye, but neither closes its links nor reads on.
+// Who sends to it must not wait for that.
+func TestByeIsBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, p := openRaw(t, ringtest.Options{})
+		defer r.Close()
+		sent := sendAll([]*ring.Ring{r})
+		begin := time.Now()
+		if err := p.prev.Send(ring.Header{Kind: ring.Bye, Epoch: 3}, nil); err != nil {
+			t.Fatal(err)
+		}
+		sent()
+		if d := time.Since(begin); d > 0 || r.Err() != nil {
+			t.Errorf("the sender woke after %v, and the ring: %v", d, r.Err())
+		}
+	})
+}
+
 // TestSilenceCountsOnlyWhileWaiting: p1 shows that it lives on one of its links
 // only. That it does not on the other is held against it from when p0 listens
 // there, not before.

@@ -84,7 +84,7 @@ func startJob(t *testing.T, args ...string) *job {
 	t.Cleanup(cancel)
 	j := &job{t: t, mark: fmt.Sprintf("TEST_OF=%s-%d", t.Name(), time.Now().UnixNano()), lines: make(chan string, 10000)}
 	j.cmd = exec.CommandContext(ctx, launcher, args...)
-	j.cmd.Env = append(os.Environ(), j.mark, "XDG_RUNTIME_DIR="+built.dir, "XDG_CACHE_HOME="+built.dir)
+	j.cmd.Env = append(os.Environ(), j.mark, "XDG_CACHE_HOME="+filepath.Join(built.dir, "cache"), "XDG_RUNTIME_DIR=")
 	j.cmd.Dir = t.TempDir()
 	out, w, err := os.Pipe()
 	if err != nil {

@@ -128,17 +128,31 @@ func (c *conn) answer(ctx context.Context, offer description) (string, error) {
 // describe makes d ours and adds the addresses at which we can be reached. Our
 // own are known at once; c.gather bounds the wait for those that servers know.
 func (c *conn) describe(ctx context.Context, d webrtc.SessionDescription) (string, error) {
+	found := make(chan struct{}) // the first address
+	first := sync.OnceFunc(func() { close(found) })
+	c.pc.OnICECandidate(func(address *webrtc.ICECandidate) {
+		if address != nil {
+			first()
+		}
+	})
 	gathered := webrtc.GatheringCompletePromise(c.pc)
 	if err := c.pc.SetLocalDescription(d); err != nil {
 		return "", fmt.Errorf("rtc: %s: %w", d.Type, err)
 	}
 	patience := time.NewTimer(c.gather)
 	defer patience.Stop()
-	select {
-	case <-gathered:
-	case <-patience.C:
-	case <-ctx.Done():
-		return "", context.Cause(ctx)
+	enough := (<-chan struct{})(nil)
+	for waiting := true; waiting; {
+		select {
+		case <-patience.C:
+			enough = found
+		case <-enough:
+			waiting = false
+		case <-gathered:
+			waiting = false
+		case <-ctx.Done():
+			return "", context.Cause(ctx)
+		}
 	}
 	sdp := c.pc.LocalDescription().SDP
 	if !strings.Contains(sdp, "a=candidate:") {

@@ -22,6 +22,9 @@ func (t *Transport) Dial(ctx context.Context, e ring.Edge) (ring.Link, error) {
 	m := message{Kind: kindOffer, Session: newSession(), edge: edge{e.Self, e.Peer, e.Epoch, e.Lane}}
 	l, err := t.dial(ctx, e, m)
 	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx) // the Signaler does not know more than that it has ended
+		}
 		return nil, fmt.Errorf("rtc: dial %s: %w", m.edge, err)
 	}
 	return l, nil
@@ -92,7 +95,9 @@ func (t *Transport) accept(ctx context.Context, e ring.Edge, name edge) (ring.Li
 			if err == nil {
 				return l, nil
 			}
-			last = err
+			if ctx.Err() == nil {
+				last = err
+			}
 			t.cfg.Logger.Debug("offer failed", zap.Stringer("edge", name), zap.Error(err))
 		case <-ctx.Done():
 			if last != nil {

@@ -88,7 +88,7 @@ func TestCreditIgnored(t *testing.T) {
 	}
 	select {
 	case <-b.(*link).ended:
-	case <-time.After(2 * soon):
+	case <-time.After(patience):
 		t.Fatal("the other side took more than it gave credit for")
 	}
 	frames := 0

@@ -83,8 +83,8 @@ func TestSilentServer(t *testing.T) {
 	leakCheck(t)
 	servers := []webrtc.ICEServer{{URLs: []string{"stun:" + listenUDP(t).LocalAddr().String()}}}
 	w := newWire()
-	a := w.peerWith(t, Config{ID: "a", Servers: servers, Gather: 50 * time.Millisecond, Loopback: true})
-	b := w.peerWith(t, Config{ID: "b", Servers: servers, Gather: 50 * time.Millisecond, Loopback: true})
+	a := w.peerWith(t, Config{ID: "a", Servers: servers, Gather: time.Nanosecond, Loopback: true})
+	b := w.peerWith(t, Config{ID: "b", Servers: servers, Gather: time.Nanosecond, Loopback: true})
 	start := time.Now()
 	from, to := pair(t, a, b, 1, 0)
 	if d := time.Since(start); d > soon/2 { // pion itself waits 5 s for the server

@@ -148,6 +148,35 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// TestMeddler changes on the way which epoch p0 wants. The proofs cover it.
+func TestMeddler(t *testing.T) {
+	ringtest.CheckLeaks(t)
+	between, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer between.Close()
+	ts := group(t, 2, func(_ int, cfg *Config) {
+		cfg.Resolve = func(string) ([]string, error) { return []string{between.Addr().String()}, nil }
+	})
+	there := stranger(t, ts[1])
+	go func() {
+		here, err := between.Accept()
+		if err != nil {
+			return
+		}
+		defer here.Close()
+		h, _, _ := readHello(here)
+		h.epoch++
+		there.Write(h.appendTo(nil))
+		io.CopyN(here, there, 3+nonceBytes+32)
+		io.Copy(there, here)
+	}()
+	if err := dial(t, ts[0], 1); err == nil || !strings.Contains(err.Error(), "secret") {
+		t.Errorf("got %v, want a refusal because of the proof", err)
+	}
+}
+
 // TestStrangers: who cannot speak the protocol learns nothing, and does not
 // disturb those who can.
 func TestStrangers(t *testing.T) {
