@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/netip"
 	"sync"
 
 	"github.com/ringrun/ringrun/membership"
@@ -56,7 +57,13 @@ func join(ctx context.Context, cfg Config) (*session, error) {
 		return nil, err
 	}
 	if cfg.Transport == "rtc" {
-		if s.transport, err = rtc.New(rtc.Config{ID: s.node.ID(), Signal: signals{s.node}, Logger: cfg.Logger}); err != nil {
+		s.transport, err = rtc.New(rtc.Config{
+			ID:       s.node.ID(),
+			Signal:   signals{s.node},
+			Loopback: isLoopback(s.node.Addr()),
+			Logger:   cfg.Logger,
+		})
+		if err != nil {
 			s.node.Close()
 			return nil, err
 		}
@@ -76,6 +83,11 @@ func listen(cfg Config, book *addressBook) (*tcp.Transport, error) {
 		Bind:    net.JoinHostPort(host, "0"),
 		Resolve: book.resolve,
 	})
+}
+
+func isLoopback(addr string) bool {
+	to, err := netip.ParseAddrPort(addr)
+	return err == nil && to.Addr().IsLoopback()
 }
 
 // advertised returns the address at which others reach a listener: the port is

@@ -72,7 +72,7 @@ func (d *doorman) knock(rw io.ReadWriter, kind byte) (welcome, error) {
 		return welcome{}, &mismatchError{ours: true, text: fmt.Sprintf(
 			"it is of run %q too but has another secret: all peers of a run share one (RINGRUN_SECRET)", d.run)}
 	}
-	if kind == helloStream {
+	if kind != helloProbe {
 		p := d.prove("dialer", said, heard)
 		_, err = rw.Write(greeting{version: helloVersion, kind: helloProof, body: p[:]}.appendTo(nil))
 	}
@@ -108,7 +108,7 @@ func (d *doorman) answer(rw io.ReadWriter, grouped bool) (kind byte, err error) 
 		return 0, d.refuse(rw, fmt.Errorf("a peer that speaks version %d, not %d", g.version, helloVersion))
 	}
 	h, err := parseHello(g.body)
-	if err != nil || g.kind != helloStream && g.kind != helloProbe {
+	if err != nil || g.kind != helloStream && g.kind != helloProbe && g.kind != helloHold {
 		return 0, errGreeting
 	}
 	if h.run != d.run {

@@ -49,6 +49,7 @@ const (
 	helloWelcome
 	helloRefusal
 	helloProof
+	helloHold // nothing follows: that the stream ends is the news
 )
 
 // A greeting is one message of the handshake.

@@ -122,15 +122,15 @@ func (n *Node) run(probes context.Context, a *agreement) {
 			f(a)
 			p.probe(a.suspects())
 		case <-n.quit:
-			n.flush(a)
+			n.flush(a, p)
 			return
 		}
-		n.flush(a)
+		n.flush(a, p)
 	}
 }
 
 // flush does all the I/O that the agreement asks for.
-func (n *Node) flush(a *agreement) {
+func (n *Node) flush(a *agreement, p *prober) {
 	out, v, decided := a.ready()
 	for _, m := range out {
 		n.gossip.send(m.dest, m.encode())
@@ -142,6 +142,7 @@ func (n *Node) flush(a *agreement) {
 	}
 	if decided {
 		n.publish(v, nil)
+		p.hold(v)
 	}
 	if paused := a.bereft >= 0 && a.cutOff; paused != n.paused {
 		n.paused = paused
@@ -260,38 +261,4 @@ func (n *Node) Close() error {
 	})
 	n.running.Wait()
 	return n.gossip.close()
-}
-
-// A death is what a probe found.
-type death struct {
-	id   string
-	dead bool
-}
-
-// A prober probes each suspect in a goroutine of its own, one probe at a time.
-type prober struct {
-	node  *Node
-	ctx   context.Context
-	busy  ids
-	found chan death
-}
-
-func (p *prober) probe(suspects []Peer) {
-	for _, s := range suspects {
-		if p.busy[s.ID] {
-			continue
-		}
-		p.busy[s.ID] = true
-		p.node.running.Add(1)
-		go func() {
-			defer p.node.running.Done()
-			ctx, cancel := context.WithTimeout(p.ctx, probeTimeout)
-			defer cancel()
-			v := p.node.gossip.probe(ctx, s.ID, s.Addr)
-			select {
-			case p.found <- death{s.ID, v == dead}:
-			case <-p.ctx.Done():
-			}
-		}()
-	}
 }

@@ -3,6 +3,7 @@ package membership
 import (
 	"context"
 	"errors"
+	"io"
 	"net/netip"
 	"syscall"
 	"time"
@@ -60,4 +61,18 @@ func (g *gossip) probe(ctx context.Context, id, addr string) verdict {
 		return dead
 	}
 	return alive
+}
+
+// hold keeps a connection to a peer open and returns when it is lost, or ctx
+// ends. It returns false, at once, if there is no getting through.
+func (g *gossip) hold(ctx context.Context, addr string) bool {
+	s, _, err := g.transport.dial(ctx, addr, helloHold)
+	if err != nil {
+		return false
+	}
+	defer s.Close()
+	stop := afterFunc(ctx, func() { s.Close() })
+	defer stop()
+	io.Copy(io.Discard, s)
+	return true
 }

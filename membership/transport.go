@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -122,6 +123,12 @@ func (t *transport) serve(c net.Conn) {
 	}
 	c.SetDeadline(time.Now().Add(helloTimeout))
 	kind, err := t.door.answer(c, t.grouped.Load())
+	if err == nil && kind == helloHold {
+		c.SetDeadline(time.Time{})
+		io.Copy(io.Discard, s) // until either end goes
+		s.Close()
+		return
+	}
 	if err != nil || kind != helloStream {
 		s.Close()
 		t.logAnswer(c, err)

@@ -191,9 +191,12 @@ func (j *job) kill(worker int, sig syscall.Signal) {
 
 // Whoever is killed, the others go on within a second and end alike.
 func TestRealKill(t *testing.T) {
-	for _, tt := range []struct{ n, victim int }{{4, 0}, {4, 3}, {3, 1}, {2, 0}, {2, 1}} {
-		t.Run(fmt.Sprintf("n=%d/victim=%d", tt.n, tt.victim), func(t *testing.T) {
-			j := startJob(t, "-n", strconv.Itoa(tt.n), "PROG", "-steps", "500")
+	for _, tt := range []struct {
+		n, victim int
+		transport string
+	}{{4, 0, "tcp"}, {4, 3, "tcp"}, {3, 1, "tcp"}, {2, 0, "tcp"}, {2, 1, "tcp"}, {3, 0, "rtc"}} {
+		t.Run(fmt.Sprintf("%s/n=%d/victim=%d", tt.transport, tt.n, tt.victim), func(t *testing.T) {
+			j := startJob(t, "-n", strconv.Itoa(tt.n), "-transport", tt.transport, "PROG", "-steps", "500")
 			j.until(`step \d+`)
 			j.kill(tt.victim, syscall.SIGKILL)
 			at := time.Now()

@@ -51,6 +51,7 @@ func (l *link) Send(h ring.Header, body []byte) error {
 	l.head = h.AppendTo(l.head[:0])
 	l.both = [2][]byte{l.head, body}
 	l.vec = l.both[:]
+	sending()
 	_, err := l.vec.WriteTo(l.conn)
 	l.both[1] = nil
 	return l.explain(err)
@@ -70,6 +71,7 @@ func (l *link) Next() (ring.Header, error) {
 	if err != nil {
 		return ring.Header{}, l.explain(err)
 	}
+	received()
 	h, err := ring.ParseHeader(b)
 	if err != nil {
 		return ring.Header{}, l.explain(err)

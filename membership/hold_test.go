@@ -1,0 +1,40 @@
+package membership
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// A peer that closes its port without a word is missed at once, although nobody
+// says that the epoch is of no use: the peer before it in the ring holds on to it.
+func TestDeathIsSeenWithoutLinks(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	secret := []byte("a secret of this test")
+	first, err := Start(ctx, Config{ID: "a", Run: "test", Secret: secret, Found: true, Expect: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes := []*Node{first}
+	for _, id := range []string{"b", "c"} {
+		n, err := Start(ctx, Config{ID: id, Run: "test", Secret: secret, Join: []string{first.Addr()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes = append(nodes, n)
+	}
+	for _, n := range nodes {
+		defer n.Close()
+		if v, err := n.Next(ctx, 1); err != nil || len(v.Peers) != 3 {
+			t.Fatalf("%s: view of %d peers, %v; want 3", n.ID(), len(v.Peers), err)
+		}
+	}
+	nodes[1].Close()
+	for _, n := range []*Node{nodes[0], nodes[2]} {
+		v, err := n.Next(ctx, 2)
+		if err != nil || len(v.Peers) != 2 || v.Rank("b") >= 0 {
+			t.Errorf("%s: view %v, %v; want a and c", n.ID(), v, err)
+		}
+	}
+}
