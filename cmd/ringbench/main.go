@@ -55,13 +55,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cmd := &cli.Command{
 		Name:           "ringbench",
 		Usage:          "measure all-reduce and emulated training on peers of this machine",
-		Commands:       []*cli.Command{p.allreduceCommand(), p.scaleCommand()},
+		Commands:       []*cli.Command{p.allreduceCommand(), p.scaleCommand(), p.versusCommand()},
 		Writer:         stdout,
 		ErrWriter:      stderr,
 		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // run does it
 		Action: func(_ context.Context, c *cli.Command) error {
 			if c.Args().Present() {
-				return fmt.Errorf("no command %q; there are allreduce and scale", c.Args().First())
+				return fmt.Errorf("no command %q; there are allreduce, scale and versus", c.Args().First())
 			}
 			return cli.ShowAppHelp(c)
 		},
