@@ -1,0 +1,195 @@
+package shm
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/ringrun/ringrun/ring"
+)
+
+// The handshake:
+//
+//	dialer                                    acceptor
+//	  | "ringshm" version size hello ----------> |  what, who, to whom, nonce
+//	  | <------------------ challenge, or refusal|  nonce, proof of the secret
+//	  | proof ---------------------------------> |
+//	  |                                          |  … until the edge is accepted
+//	  | <---------- welcome + segment, or refusal|
+//	  | going + segment -----------------------> |
+//	  | bells <------------------------> bells   |
+//
+// A proof is an HMAC-SHA256 over everything said before, keyed with the secret.
+// The hello's first ten bytes are the same in every version; so is a refusal.
+// After the hello a message is its kind, its size in two bytes, and a payload. A
+// segment is a file descriptor that goes with the message; nobody takes one from
+// a stranger. All integers are big-endian.
+
+const (
+	magic   = "ringshm"
+	version = 1
+
+	prefixBytes = len(magic) + 1 + 2
+	nonceBytes  = 32
+	maxHello    = 1 << 10
+	maxReason   = 512
+)
+
+const (
+	challenge byte = iota + 1
+	refusal
+	proof
+	welcome
+	going
+)
+
+// A RefusedError says why the peer at the other end wants no link.
+type RefusedError struct {
+	Addr   string
+	Reason string
+}
+
+func (e *RefusedError) Error() string { return fmt.Sprintf("shm: refused by %s: %s", e.Addr, e.Reason) }
+
+var errStranger = errors.New("shm: not a peer of this program")
+
+// A hello is the first message of a dialer.
+type hello struct {
+	version  uint8
+	run      string
+	from, to string
+	epoch    uint64
+	lane     uint16
+	nonce    [nonceBytes]byte
+}
+
+// edge returns the link's name as the acceptor sees it.
+func (h hello) edge() ring.Edge {
+	return ring.Edge{Self: h.to, Peer: h.from, Epoch: h.epoch, Lane: int(h.lane)}
+}
+
+func (h hello) appendTo(b []byte) []byte {
+	b = append(b, magic...)
+	b = append(b, h.version)
+	size := len(b)
+	b = append(b, 0, 0)
+	for _, s := range []string{h.run, h.from, h.to} {
+		b = append(b, byte(len(s)))
+		b = append(b, s...)
+	}
+	b = binary.BigEndian.AppendUint64(b, h.epoch)
+	b = binary.BigEndian.AppendUint16(b, h.lane)
+	b = append(b, h.nonce[:]...)
+	binary.BigEndian.PutUint16(b[size:], uint16(len(b)-size-2))
+	return b
+}
+
+// readHello reads a hello and returns its bytes too, which the proofs cover. Of
+// a hello of another version only the version is known.
+func readHello(r io.Reader) (hello, []byte, error) {
+	b := make([]byte, prefixBytes)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return hello{}, nil, err
+	}
+	size := int(binary.BigEndian.Uint16(b[len(magic)+1:]))
+	if string(b[:len(magic)]) != magic || size > maxHello {
+		return hello{}, nil, errStranger
+	}
+	h := hello{version: b[len(magic)]}
+	if h.version != version {
+		return h, nil, nil
+	}
+	b = append(b, make([]byte, size)...)
+	if _, err := io.ReadFull(r, b[prefixBytes:]); err != nil {
+		return hello{}, nil, err
+	}
+	err := h.parse(b[prefixBytes:])
+	return h, b, err
+}
+
+func (h *hello) parse(b []byte) error {
+	for _, s := range []*string{&h.run, &h.from, &h.to} {
+		if len(b) == 0 {
+			return errStranger
+		}
+		end := 1 + int(b[0])
+		if len(b) < end {
+			return errStranger
+		}
+		*s, b = string(b[1:end]), b[end:]
+	}
+	if len(b) != 8+2+nonceBytes {
+		return errStranger
+	}
+	h.epoch = binary.BigEndian.Uint64(b)
+	h.lane = binary.BigEndian.Uint16(b[8:])
+	copy(h.nonce[:], b[10:])
+	return nil
+}
+
+func newNonce() (n [nonceBytes]byte) {
+	rand.Read(n[:]) // never fails
+	return n
+}
+
+// prove returns the proof that the sender, "dialer" or "acceptor", knows the
+// secret and has seen the hello and the acceptor's nonce.
+func prove(secret []byte, who string, hello []byte, nonce []byte) []byte {
+	m := hmac.New(sha256.New, secret)
+	io.WriteString(m, "ringrun shm "+who)
+	m.Write([]byte{0})
+	m.Write(hello)
+	m.Write(nonce)
+	return m.Sum(nil)
+}
+
+func writeMessage(w io.Writer, kind byte, payload []byte) error {
+	b := binary.BigEndian.AppendUint16([]byte{kind}, uint16(len(payload)))
+	_, err := w.Write(append(b, payload...))
+	return err
+}
+
+// readMessage reads a message that must be of the given kind and size. It
+// reads not a byte further.
+func readMessage(r io.Reader, kind byte, size int) ([]byte, error) {
+	var head [headBytes]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, err
+	}
+	return readPayload(r, head, kind, size)
+}
+
+// headBytes is the size of a message without its payload.
+const headBytes = 3
+
+func readPayload(r io.Reader, head [headBytes]byte, kind byte, size int) ([]byte, error) {
+	n := int(binary.BigEndian.Uint16(head[1:]))
+	refused := head[0] == refusal && n <= maxReason
+	if !refused && (head[0] != kind || n != size) {
+		return nil, errStranger
+	}
+	b := make([]byte, n)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return nil, err
+	}
+	if refused {
+		return nil, &RefusedError{Reason: printable(string(b))}
+	}
+	return b, nil
+}
+
+// printable replaces what could disturb a terminal: the sender of a refusal has
+// proved nothing.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == '\uFFFD' {
+			return '?'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,70 @@
+package shm
+
+import (
+	"io"
+	"net"
+
+	"golang.org/x/sys/unix"
+)
+
+// sendSegment makes a segment and sends it with a message.
+func sendSegment(conn *net.UnixConn, kind byte, ringBytes int) (*segment, error) {
+	s, fd, err := newSegment(ringBytes)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	if _, _, err := conn.WriteMsgUnix([]byte{kind, 0, 0}, unix.UnixRights(fd), nil); err != nil {
+		s.unmap()
+		return nil, err
+	}
+	return s, nil
+}
+
+// receiveSegment reads a message that must be of the given kind, and maps the
+// segment that comes with it.
+func receiveSegment(conn *net.UnixConn, kind byte) (*segment, error) {
+	var head [headBytes]byte
+	oob := make([]byte, unix.CmsgSpace(4)) // of more descriptors the kernel closes the rest
+	n, m, _, _, err := conn.ReadMsgUnix(head[:], oob)
+	fds := descriptors(oob[:m])
+	if err == nil && n == 0 {
+		err = io.EOF
+	}
+	if err == nil {
+		_, err = io.ReadFull(conn, head[n:])
+	}
+	if err == nil {
+		_, err = readPayload(conn, head, kind, 0)
+	}
+	if err == nil && len(fds) != 1 {
+		err = errStranger
+	}
+	if err != nil {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
+		return nil, err
+	}
+	return adopt(fds[0])
+}
+
+// descriptors returns the file descriptors that came with a message.
+func descriptors(oob []byte) (fds []int) {
+	messages, _ := unix.ParseSocketControlMessage(oob)
+	for _, m := range messages {
+		got, _ := unix.ParseUnixRights(&m)
+		fds = append(fds, got...)
+	}
+	return fds
+}
+
+// release gives up a link that did not come about.
+func release(conn *net.UnixConn, segments ...*segment) {
+	conn.Close()
+	for _, s := range segments {
+		if s != nil {
+			s.unmap()
+		}
+	}
+}
