@@ -64,20 +64,12 @@ func (g *Group) begin(s Samples) error {
 // shard returns the next pass. more is false at the end of the run, when all
 // peers have committed the last step.
 func (g *Group) shard(ctx context.Context) (s Shard, more bool, err error) {
-	if !g.next.holding {
-		gen, err := g.sync(ctx)
-		if err != nil {
+	switch {
+	case !g.next.holding:
+		if more, err := g.take(ctx); !more {
 			return Shard{}, false, err
 		}
-		if g.ledger.done(g.steps) {
-			return Shard{}, false, g.finish(ctx)
-		}
-		if !g.next.dealt {
-			n := len(gen.view.Peers)
-			g.next = g.newStep(assign(g.ledger.batch(), g.ledger.Samples.Shard, n), gen.rank)
-		}
-		g.next.holding = true
-	} else if !g.Accumulating() {
+	case !g.Accumulating():
 		return Shard{}, false, errUncommitted
 	}
 	lo := g.next.taken
@@ -89,6 +81,30 @@ func (g *Group) shard(ctx context.Context) (s Shard, more bool, err error) {
 		s.Samples = append(s.Samples, o.at(p))
 	}
 	return s, true, nil
+}
+
+// take begins this peer's part of the next step. It returns false at the end of
+// the run. A peer that the others have left out just when it committed the last
+// step alone may find, waiting for them to end the run, that there is more to do:
+// it got their state.
+func (g *Group) take(ctx context.Context) (more bool, err error) {
+	for {
+		gen, err := g.sync(ctx)
+		if err != nil {
+			return false, err
+		}
+		if g.finishing = g.ledger.done(g.steps); !g.finishing {
+			if !g.next.dealt {
+				n := len(gen.view.Peers)
+				g.next = g.newStep(assign(g.ledger.batch(), g.ledger.Samples.Shard, n), gen.rank)
+			}
+			g.next.holding = true
+			return true, nil
+		}
+		if ended, err := g.end(ctx, gen); ended || err != nil {
+			return false, err
+		}
+	}
 }
 
 // Accumulating reports whether this peer has passes left in the current step,

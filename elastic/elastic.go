@@ -30,6 +30,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -44,7 +45,7 @@ import (
 // Config says which group to join, and how its peers talk.
 type Config struct {
 	Membership membership.Config
-	Transport  string        // "tcp" (default) or "rtc"
+	Transport  string        // "auto" (default: shared memory on one host, else TCP), "shm", "tcp" or "rtc"
 	Codec      string        // "raw" (default), "half" or "zstd"; the same on all peers
 	Size       int           // peers to wait for before the first step; default 1
 	MinSize    int           // with fewer peers than this Run ends; default 1
@@ -62,7 +63,7 @@ type State interface {
 
 func (c Config) withDefaults() Config {
 	if c.Transport == "" {
-		c.Transport = "tcp"
+		c.Transport = "auto"
 	}
 	if c.Codec == "" {
 		c.Codec = "raw"
@@ -81,6 +82,9 @@ func (c Config) withDefaults() Config {
 	if c.Membership.Logger == nil {
 		c.Membership.Logger = c.Logger
 	}
+	if c.Membership.ExpectTimeout == 0 { // the others must not run out of patience first
+		c.Membership.ExpectTimeout = expectTimeout
+	}
 	if c.Membership.Expect == 0 {
 		c.Membership.Expect = c.Size
 	}
@@ -88,8 +92,8 @@ func (c Config) withDefaults() Config {
 }
 
 func (c Config) validate() error {
-	if c.Transport != "tcp" && c.Transport != "rtc" {
-		return fmt.Errorf("elastic: transport %q, want tcp or rtc", c.Transport)
+	if !slices.Contains([]string{"auto", "shm", "tcp", "rtc"}, c.Transport) {
+		return fmt.Errorf("elastic: transport %q, want auto, shm, tcp or rtc", c.Transport)
 	}
 	if _, err := codec.ByName(c.Codec); err != nil {
 		return fmt.Errorf("elastic: %w", err)

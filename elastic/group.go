@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/ringrun/ringrun/allreduce"
@@ -14,11 +16,13 @@ import (
 )
 
 const (
-	openTimeout  = 5 * time.Second  // for a ring of peers that are all alive
-	startTimeout = 40 * time.Second // for the first peers to come together
-	leaveTimeout = 2 * time.Second
-	partTimeout  = time.Second
-	confirmTime  = time.Second
+	openTimeout   = 5 * time.Second  // for a ring of peers that are all alive
+	expectTimeout = 20 * time.Second // for all peers to start with
+	openPatience  = 20 * time.Second // for a peer that never had one
+	startTimeout  = 40 * time.Second // for the first peers to come together
+	leaveTimeout  = 2 * time.Second
+	partTimeout   = time.Second
+	confirmTime   = 100 * time.Millisecond
 )
 
 // A Group is this peer's place among the others while it trains. Its methods
@@ -35,8 +39,10 @@ type Group struct {
 	changed chan struct{} // closed and replaced when any of them changes
 	ended   bool          // training is over: a broken ring is nobody's loss
 
-	viewed   bool // manage's: there has been a view
-	founding bool // manage's: this peer is one of those that the group began with
+	// Belong to manage.
+	seen     membership.View // the newest one; epoch 0: none yet
+	shut     time.Time       // since then no ring has opened
+	founding bool            // this peer is one of those that the group began with
 
 	state   State
 	digest  []byte
@@ -175,9 +181,10 @@ func (g *Group) live(ctx context.Context, v membership.View) turn {
 		return turn{err: err}
 	}
 	g.report.view(node.ID(), v)
-	if !g.viewed {
-		g.viewed, g.founding = true, g.cfg.Size > 1 && v.Epoch <= 2
+	if g.seen.Epoch == 0 {
+		g.shut, g.founding = time.Now(), g.cfg.Size > 1 && v.Epoch <= 2
 	}
+	g.seen = v
 	gen := &generation{view: v, rank: v.Rank(node.ID()), founding: g.founding}
 	g.say(gen, "view", zap.Uint64("epoch", v.Epoch), zap.Strings("peers", ids(v)))
 
@@ -196,10 +203,9 @@ func (g *Group) live(ctx context.Context, v membership.View) turn {
 	}
 	cancel()
 	if err != nil {
-		g.say(gen, "ring did not open", zap.Uint64("epoch", v.Epoch), zap.Error(err))
-		node.Renew(v.Epoch)
-		return <-following
+		return g.unopened(ctx, gen, err, following)
 	}
+	g.shut = time.Time{}
 	defer gen.comm.Close()
 	g.publish(gen, nil)
 	select {
@@ -215,12 +221,24 @@ func (g *Group) live(ctx context.Context, v membership.View) turn {
 	return <-following
 }
 
+// unopened asks for the next view, which may do better. A peer that never had a
+// ring does not ask for ever: the others lose time with each attempt.
+func (g *Group) unopened(ctx context.Context, gen *generation, err error, following <-chan turn) turn {
+	e := gen.view.Epoch
+	g.say(gen, "ring did not open", zap.Uint64("epoch", e), zap.Error(err))
+	if ctx.Err() == nil && !g.shut.IsZero() && time.Since(g.shut) > openPatience {
+		return turn{err: fmt.Errorf("elastic: no ring has opened for %v: %w", openPatience, err)}
+	}
+	g.session.node.Renew(e)
+	return <-following
+}
+
 func (g *Group) open(ctx context.Context, gen *generation) error {
 	r, err := ring.Open(ctx, ring.Config{
 		Self:      g.session.node.ID(),
 		Peers:     ids(gen.view),
 		Epoch:     gen.view.Epoch,
-		Transport: g.session.transport,
+		Transport: g.session.links,
 		Silence:   g.cfg.Silence,
 	})
 	if err != nil {
@@ -230,32 +248,47 @@ func (g *Group) open(ctx context.Context, gen *generation) error {
 	return nil
 }
 
-// rejoin starts anew under a fresh ID, through the peers of the last view.
+// rejoin starts anew under a fresh ID, through all who may be in the group.
 func (g *Group) rejoin(ctx context.Context) error {
 	cfg := g.cfg
 	old := g.session
 	cfg.Membership.ID = freshID(old.node.ID())
 	cfg.Membership.Found = false
-	if gen := g.current(); gen != nil {
-		cfg.Membership.Join = nil
-		for _, p := range gen.view.Peers {
-			if p.ID != old.node.ID() {
-				cfg.Membership.Join = append(cfg.Membership.Join, p.Addr)
-			}
-		}
-	}
+	cfg.Membership.Join = old.node.Others()
+	cfg.Membership.Bind = old.bind(cfg.Membership.Bind)
 	g.cfg.Logger.Warn("the group went on without this peer; joining again",
 		zap.String("was", old.node.ID()), zap.String("is", cfg.Membership.ID))
 	old.close()
 	s, err := join(ctx, cfg)
-	if err != nil {
-		return fmt.Errorf("elastic: joining again as %s: %w", cfg.Membership.ID, err)
+	if errors.Is(err, syscall.EADDRINUSE) { // somebody has taken the port already
+		cfg.Membership.Bind = g.cfg.Membership.Bind
+		s, err = join(ctx, cfg)
 	}
+	if err != nil {
+		return fmt.Errorf("elastic: the group went on without %s, and it joins again as %s: %w", old.node.ID(), cfg.Membership.ID, err)
+	}
+	g.report.listening(s.node.ID(), s.node.Addr())
 	g.founding = false
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.session = s
 	return nil
+}
+
+// bind returns the address to listen on that keeps the port of a session's node:
+// who knows one address of the group can still join through it.
+func (s *session) bind(was string) string {
+	host, port, err := net.SplitHostPort(was)
+	if was != "" && (err != nil || port != "0") {
+		return was
+	}
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	if _, port, err = net.SplitHostPort(s.node.Addr()); err != nil {
+		return was
+	}
+	return net.JoinHostPort(host, port)
 }
 
 func (g *Group) publish(gen *generation, err error) {
@@ -307,17 +340,25 @@ func (g *Group) finish(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = gen.comm.Barrier(ctx)
-		if err == nil {
-			g.mu.Lock()
-			g.ended = true
-			g.mu.Unlock()
-			return nil
-		}
-		if !retry(ctx, err) {
+		if ended, err := g.end(ctx, gen); ended || err != nil {
 			return err
 		}
 	}
+}
+
+// end tries to end the run together with all peers of a generation. It returns
+// false, without an error, when that one has ended before.
+func (g *Group) end(ctx context.Context, gen *generation) (bool, error) {
+	switch err := gen.comm.Barrier(ctx); {
+	case retry(ctx, err):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ended = true
+	return true, nil
 }
 
 // leave tells the others. It does not wait long for them.

@@ -43,12 +43,15 @@ func (c *counter) Load(r io.Reader) error {
 
 // A peer is one member of a test's group.
 type peer struct {
-	id    string
-	model counter
-	steps uint64
-	size  int
-	err   error
-	done  chan struct{}
+	id      string
+	samples Samples
+	model   counter
+	steps   uint64
+	size    int
+	err     error
+	began   chan struct{}      // closed when it trains
+	cancel  context.CancelFunc // as SIGTERM does
+	done    chan struct{}
 
 	mu sync.Mutex
 	g  *Group
@@ -58,8 +61,10 @@ type peer struct {
 func (p *peer) kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.g.session.transport.Close()
-	p.g.session.node.Close()
+	p.g.mu.Lock()
+	s := p.g.session
+	p.g.mu.Unlock()
+	s.close()
 	if gen := p.g.current(); gen != nil {
 		gen.comm.Close()
 	}
@@ -71,11 +76,18 @@ type cluster struct {
 	ctx     context.Context
 	samples Samples
 	secret  []byte
-	addr    chan string // of the founder
-	peers   []*peer
+	addr    chan string                      // of the founder
 	at      func(p *peer, shard Shard) error // called before each pass
 	inside  func(p *peer, step uint64)       // called between reduce and apply
+	before  func(p *peer) error              // called before each reduction
+	after   func(p *peer, step uint64) error // called after each that succeeded
 	heard   func(p *peer, e event)           // called on every report
+	state   func(p *peer) State              // default: the model
+	loop    func(ctx context.Context, g *Group, p *peer) error
+	minimum int // Config.MinSize
+
+	mu    sync.Mutex // guards peers while some are started in the background
+	peers []*peer
 }
 
 func newCluster(t *testing.T, s Samples) *cluster {
@@ -98,15 +110,18 @@ func (f events) Write(b []byte) (int, error) {
 
 // start adds a peer. The first founds the group, with size peers to wait for.
 func (c *cluster) start(size int) *peer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	i := len(c.peers)
-	p := &peer{id: fmt.Sprintf("p%d-0", i), done: make(chan struct{}), model: counter{make([]float64, c.samples.Count), float64(i)}}
+	p := &peer{id: fmt.Sprintf("p%d-0", i), samples: c.samples, began: make(chan struct{}), done: make(chan struct{}), model: counter{make([]float64, c.samples.Count), float64(i)}}
 	cfg := Config{
 		Membership: membership.Config{ID: p.id, Run: "test", Secret: c.secret, Found: i == 0},
 		Size:       size,
+		MinSize:    c.minimum,
 		Silence:    500 * time.Millisecond,
 	}
 	cfg.Report = events(func(e event) {
-		if i == 0 && e.Event == "listening" {
+		if i == 0 && e.Event == "listening" && e.ID == p.id { // and not when it joins again
 			c.addr <- e.Addr
 		}
 		if c.heard != nil {
@@ -120,15 +135,18 @@ func (c *cluster) start(size int) *peer {
 		for _, q := range c.peers { // the founder may be gone by now
 			q.mu.Lock()
 			if q.g != nil {
-				cfg.Membership.Join = append(cfg.Membership.Join, q.g.session.node.Addr())
+				cfg.Membership.Join = append(cfg.Membership.Join, q.g.node().Addr())
 			}
 			q.mu.Unlock()
 		}
 	}
 	c.peers = append(c.peers, p)
+	ctx, cancel := context.WithCancel(c.ctx)
+	p.cancel = cancel
 	go func() {
 		defer close(p.done)
-		p.err = Run(c.ctx, cfg, func(ctx context.Context, g *Group) error { return c.train(ctx, g, p) })
+		defer cancel()
+		p.err = Run(ctx, cfg, func(ctx context.Context, g *Group) error { return c.train(ctx, g, p) })
 	}()
 	return p
 }
@@ -137,10 +155,17 @@ func (c *cluster) train(ctx context.Context, g *Group, p *peer) error {
 	p.mu.Lock()
 	p.g = g
 	p.mu.Unlock()
+	close(p.began)
 	g.SetState(&p.model)
-	grad := make([]float64, c.samples.Count)
-	sum := make([]float64, c.samples.Count)
-	for shard, err := range g.Shards(ctx, c.samples) {
+	if c.state != nil {
+		g.SetState(c.state(p))
+	}
+	if c.loop != nil {
+		return c.loop(ctx, g, p)
+	}
+	grad := make([]float64, p.samples.Count)
+	sum := make([]float64, p.samples.Count)
+	for shard, err := range g.Shards(ctx, p.samples) {
 		if err != nil {
 			return err
 		}
@@ -157,7 +182,16 @@ func (c *cluster) train(ctx context.Context, g *Group, p *peer) error {
 		}
 		_, err := g.Commit(ctx, func(comm *allreduce.Comm, w Weights) error {
 			copy(sum, grad)
-			return comm.AllReduce(ctx, allreduce.Of(sum), allreduce.Sum)
+			if c.before != nil {
+				if err := c.before(p); err != nil {
+					return err
+				}
+			}
+			err := comm.AllReduce(ctx, allreduce.Of(sum), allreduce.Sum)
+			if err == nil && c.after != nil {
+				err = c.after(p, g.Steps())
+			}
+			return err
 		}, func() error {
 			if c.inside != nil {
 				c.inside(p, g.Steps())
@@ -175,6 +209,20 @@ func (c *cluster) train(ctx context.Context, g *Group, p *peer) error {
 	}
 	p.steps, p.size = g.Steps(), g.Size()
 	return nil
+}
+
+// wait waits until no peer runs and none was started meanwhile.
+func (c *cluster) wait() {
+	for i := 0; ; i++ {
+		c.mu.Lock()
+		if i == len(c.peers) {
+			c.mu.Unlock()
+			return
+		}
+		p := c.peers[i]
+		c.mu.Unlock()
+		<-p.done
+	}
 }
 
 // check waits for the peers that were not killed and compares what they hold.
@@ -288,10 +336,15 @@ func TestJoin(t *testing.T) {
 		}
 		return nil
 	}
-	var arrive sync.Once
+	var mu sync.Mutex // guards there
+	there := map[string]bool{}
 	c.heard = func(p *peer, e event) {
-		if p.id == "p2-0" && (e.Event == "view" || e.Event == "failed") {
-			arrive.Do(func() { close(joined) })
+		mu.Lock()
+		defer mu.Unlock()
+		if len(there) < 3 && (e.Event == "view" && len(e.Peers) == 3 || e.Event == "failed") {
+			if there[p.id] = true; len(there) == 3 { // all know: nobody can end without the latecomer
+				close(joined)
+			}
 		}
 	}
 	c.start(2)
@@ -324,10 +377,9 @@ func TestLoopThatForgetsToCommit(t *testing.T) {
 func TestPeersWithOtherSamples(t *testing.T) {
 	c := newCluster(t, someSamples)
 	c.start(2)
-	other := *c
-	other.samples.Batch = 64
-	other.start(2)
-	for _, p := range other.peers {
+	c.samples.Batch = 64
+	c.start(2)
+	for _, p := range c.peers {
 		<-p.done
 		if p.err == nil || !strings.Contains(p.err.Error(), "Batch:64") || !strings.Contains(p.err.Error(), "Batch:32") {
 			t.Errorf("%s: %v, want an error that names both batches", p.id, p.err)

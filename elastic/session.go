@@ -3,15 +3,17 @@ package elastic
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"sync"
 
 	"github.com/ringrun/ringrun/membership"
 	"github.com/ringrun/ringrun/ring"
 	"github.com/ringrun/ringrun/ring/rtc"
+	"github.com/ringrun/ringrun/ring/shm"
 	"github.com/ringrun/ringrun/ring/tcp"
+	"go.uber.org/zap"
 )
 
 // A session is this peer under one ID: its node in the gossip group and its end
@@ -19,7 +21,9 @@ import (
 type session struct {
 	node      *membership.Node
 	transport ring.Transport
+	links     ring.Transport // for the ring of the newest view
 	book      *addressBook
+	logger    *zap.Logger
 }
 
 // meta is what a peer tells the others about itself in the view.
@@ -27,26 +31,23 @@ type meta struct {
 	Transport string   `json:"transport"`
 	Codec     string   `json:"codec"`
 	TCP       []string `json:"tcp,omitempty"`
+	SHM       string   `json:"shm,omitempty"`
+	Host      string   `json:"host,omitempty"` // shm.Identity, if it has an address there
 }
 
-// join starts a session. The TCP transport listens before the node starts,
-// because its address travels with the node's request to join; WebRTC's signals
-// travel through the node itself.
+// join starts a session. Sockets listen before the node starts, because their
+// addresses travel with the node's request to join; WebRTC's signals travel
+// through the node itself.
 func join(ctx context.Context, cfg Config) (*session, error) {
-	s := &session{book: &addressBook{}}
+	s := &session{book: &addressBook{}, logger: cfg.Logger}
 	m := meta{Transport: cfg.Transport, Codec: cfg.Codec}
 	if cfg.Membership.ID == "" {
 		cfg.Membership.ID = "peer-" + fmt.Sprintf("%x", randomBytes(4))
 	}
-	if cfg.Transport == "tcp" {
-		t, err := listen(cfg, s.book)
-		if err != nil {
-			return nil, err
-		}
-		m.TCP = []string{advertised(cfg.Membership, t.Addr())}
-		s.transport = t
-	}
 	var err error
+	if s.transport, err = listen(cfg, s.book, &m); err != nil {
+		return nil, err
+	}
 	if cfg.Membership.Meta, err = json.Marshal(m); err != nil {
 		return nil, err
 	}
@@ -71,18 +72,66 @@ func join(ctx context.Context, cfg Config) (*session, error) {
 	return s, nil
 }
 
-func listen(cfg Config, book *addressBook) (*tcp.Transport, error) {
+// listen opens the transports that listen, and notes their addresses. With
+// WebRTC there is none.
+func listen(cfg Config, book *addressBook, m *meta) (ring.Transport, error) {
+	switch cfg.Transport {
+	case "tcp":
+		return listenTCP(cfg, book, m)
+	case "shm":
+		return listenSHM(cfg, book, m)
+	case "auto":
+		t := &edges{book: book}
+		var err error
+		if t.shm, err = listenSHM(cfg, book, m); err != nil {
+			cfg.Logger.Debug("no shared memory", zap.Error(err))
+			t.shm = nil
+		}
+		if t.tcp, err = listenTCP(cfg, book, m); err != nil {
+			if t.shm != nil {
+				t.shm.Close()
+			}
+			return nil, err
+		}
+		return t, nil
+	}
+	return nil, nil
+}
+
+func listenTCP(cfg Config, book *addressBook, m *meta) (*tcp.Transport, error) {
 	host, _, err := net.SplitHostPort(cfg.Membership.Bind)
 	if err != nil || host == "" {
 		host = "127.0.0.1"
 	}
-	return tcp.Listen(tcp.Config{
+	t, err := tcp.Listen(tcp.Config{
 		ID:      cfg.Membership.ID,
 		Run:     cfg.Membership.Run,
 		Secret:  cfg.Membership.Secret,
 		Bind:    net.JoinHostPort(host, "0"),
-		Resolve: book.resolve,
+		Resolve: book.tcp,
 	})
+	if err == nil {
+		m.TCP = []string{advertised(cfg.Membership, t.Addr())}
+	}
+	return t, err
+}
+
+func listenSHM(cfg Config, book *addressBook, m *meta) (*shm.Transport, error) {
+	t, err := shm.Listen(shm.Config{
+		ID:      cfg.Membership.ID,
+		Run:     cfg.Membership.Run,
+		Secret:  cfg.Membership.Secret,
+		Resolve: book.shm,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if m.Host = shm.Identity(); m.Host == "" {
+		t.Close()
+		return nil, errors.New("elastic: this host does not say which it is, so nobody can share its memory")
+	}
+	m.SHM = t.Addr()
+	return t, nil
 }
 
 func isLoopback(addr string) bool {
@@ -109,10 +158,10 @@ func (s *session) close() {
 	s.node.Close()
 }
 
-// learn takes up the addresses in a view. It fails if this peer cannot talk to
+// learn takes up what the peers of a view say about themselves. It fails if this peer cannot talk to
 // the group, that is to the peer that is in it longest.
 func (s *session) learn(v membership.View) error {
-	addrs := make(map[string][]string, len(v.Peers))
+	peers := make(map[string]meta, len(v.Peers))
 	var group, own meta
 	for r, p := range v.Peers {
 		var m meta
@@ -125,7 +174,7 @@ func (s *session) learn(v membership.View) error {
 		if p.ID == s.node.ID() {
 			own = m
 		}
-		addrs[p.ID] = m.TCP
+		peers[p.ID] = m
 	}
 	first := v.Peers[0].ID
 	if own.Transport != group.Transport {
@@ -134,30 +183,16 @@ func (s *session) learn(v membership.View) error {
 	if own.Codec != group.Codec {
 		return fmt.Errorf("elastic: %s uses codec %s, but this peer (%s) uses %s", first, group.Codec, s.node.ID(), own.Codec)
 	}
-	s.book.set(addrs)
-	return nil
-}
-
-// An addressBook knows where the peers of the newest view listen.
-type addressBook struct {
-	mu    sync.Mutex // guards addrs
-	addrs map[string][]string
-}
-
-func (b *addressBook) set(addrs map[string][]string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.addrs = addrs
-}
-
-func (b *addressBook) resolve(peer string) ([]string, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	a, ok := b.addrs[peer]
-	if !ok {
-		return nil, fmt.Errorf("elastic: %s is not in the view", peer)
+	if own.Transport == "shm" && !own.sharesWith(group) {
+		return fmt.Errorf("elastic: %s is on %q, but this peer (%s) on %q: transport shm does not reach so far", first, group.Host, s.node.ID(), own.Host)
 	}
-	return a, nil
+	s.book.set(peers)
+	s.links = s.transport
+	if t, ok := s.transport.(*edges); ok {
+		s.links = t.within(peers, own)
+	}
+	s.sayLinks(v, peers)
+	return nil
 }
 
 // signals lets the WebRTC transport talk through the gossip group.

@@ -58,8 +58,8 @@ func (g *Group) gather(ctx context.Context) error {
 		g.mu.Lock()
 		gen, err, changed := g.now, g.err, g.changed
 		g.mu.Unlock()
-		if err != nil || gen != nil && len(gen.view.Peers) > 1 {
-			return err
+		if err != nil || gen != nil && gen.view.Epoch > 1 {
+			return err // if it is alone now, the others came and went
 		}
 		select {
 		case <-changed:

@@ -59,7 +59,7 @@ func startGossip(ctx context.Context, cfg Config, deliver func(b []byte)) (*goss
 		g.close()
 		return nil, err
 	}
-	t.grouped.Store(true)
+	t.grouped.Store(g.founder) // others when they are in a view
 	return g, nil
 }
 

@@ -78,6 +78,12 @@ func (a *agreement) mayStand() bool {
 	return a.bereft >= 0 && !a.cutOff && a.now-a.bereft >= hearken
 }
 
+// stranded reports whether this peer may call no last stand, and has asked around
+// for so many ticks in vain.
+func (a *agreement) stranded(ticks int) bool {
+	return a.bereft >= 0 && a.cutOff && !a.excluded && a.now-a.bereft > ticks
+}
+
 // enough reports whether the peers in have may decide under a ballot.
 func (a *agreement) enough(b ballot, have ids) bool {
 	if a.quorum(a.view, a.dead, have) {

@@ -3,6 +3,7 @@ package membership
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,6 +36,7 @@ type Node struct {
 
 	mu      sync.Mutex // guards the fields below
 	view    View
+	newest  View  // the same, or one without this peer
 	err     error // no view will follow
 	changed chan struct{}
 }
@@ -98,8 +100,8 @@ func (n *Node) run(probes context.Context, a *agreement) {
 	tick := time.NewTicker(tickTime)
 	defer tick.Stop()
 	p := &prober{node: n, ctx: probes, busy: ids{}, found: make(chan death, 16)}
-	began := time.Now()
-	last := began
+	w := &waiting{node: n, ctx: probes, began: time.Now(), found: make(chan bool)}
+	last := w.began
 	for {
 		select {
 		case m := <-n.mail:
@@ -112,12 +114,15 @@ func (n *Node) run(probes context.Context, a *agreement) {
 			a.setContacts(n.contacts(a))
 			a.tick()
 			p.probe(a.suspects())
-			n.lateJoin(a, began)
+			w.tick(a)
+			n.giveUp(a)
 		case d := <-p.found:
 			delete(p.busy, d.id)
 			if d.dead {
 				a.setDead(d.id)
 			}
+		case somebody := <-w.found:
+			w.saw(a, somebody)
 		case f := <-n.asks:
 			f(a)
 			p.probe(a.suspects())
@@ -141,6 +146,7 @@ func (n *Node) flush(a *agreement, p *prober) {
 		a.foreign = ""
 	}
 	if decided {
+		n.gossip.transport.grouped.Store(true)
 		n.publish(v, nil)
 		p.hold(v)
 	}
@@ -152,6 +158,9 @@ func (n *Node) flush(a *agreement, p *prober) {
 		}
 	}
 	if a.excluded {
+		n.mu.Lock()
+		n.newest = v
+		n.mu.Unlock()
 		n.publish(View{}, fmt.Errorf("%w: view %d has %d peers without %s", ErrExcluded, v.Epoch, len(v.Peers), n.cfg.ID))
 	}
 }
@@ -162,12 +171,17 @@ func (n *Node) contacts(a *agreement) []string {
 	if a.view.Epoch > 0 && a.bereft < 0 {
 		return nil
 	}
-	return append(n.gossip.members(), n.cfg.Join...)
+	addrs := append(n.gossip.members(), n.cfg.Join...)
+	slices.Sort(addrs)
+	return slices.Compact(addrs)
 }
 
-func (n *Node) lateJoin(a *agreement, began time.Time) {
-	if a.view.Epoch == 0 && time.Since(began) > n.cfg.JoinTimeout {
-		n.publish(View{}, fmt.Errorf("membership: %s was not let in within %v by %v", n.cfg.ID, n.cfg.JoinTimeout, n.contacts(a)))
+// giveUp ends the pause of a peer that nobody answers. Those who could have are
+// dead, or are newcomers that it does not know.
+func (n *Node) giveUp(a *agreement) {
+	if a.stranded(int(n.cfg.JoinTimeout / tickTime)) {
+		n.publish(View{}, fmt.Errorf("membership: most of view %d are dead, and may have gone on without %s before: nobody has answered for %v",
+			a.view.Epoch, n.cfg.ID, n.cfg.JoinTimeout))
 	}
 }
 
@@ -178,11 +192,29 @@ func (n *Node) publish(v View, err error) {
 		return
 	}
 	if err == nil {
-		n.view = v
+		n.view, n.newest = v, v
 	}
 	n.err = err
 	close(n.changed)
 	n.changed = make(chan struct{})
+}
+
+// Others returns the addresses of all who are likely to be in the group, or to
+// know it: the peers of the newest view that this peer has heard of, with it or
+// without; those that gossip thinks alive; and those through which it joined.
+// A peer that was excluded joins again through them.
+func (n *Node) Others() []string {
+	n.mu.Lock()
+	v := n.newest
+	n.mu.Unlock()
+	var addrs []string
+	for _, p := range v.Peers {
+		addrs = append(addrs, p.Addr)
+	}
+	addrs = slices.Concat(addrs, n.gossip.members(), n.cfg.Join)
+	slices.Sort(addrs)
+	addrs = slices.Compact(addrs)
+	return slices.DeleteFunc(addrs, func(a string) bool { return a == n.Addr() })
 }
 
 // Next waits for a view that has this peer in it and an epoch above after, and

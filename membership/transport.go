@@ -40,7 +40,7 @@ type transport struct {
 	listener  *net.TCPListener
 	socket    *net.UDPConn
 	advertise netip.AddrPort
-	grouped   atomic.Bool // we belong to a group that was founded
+	grouped   atomic.Bool // we are in a view, or founded the group
 
 	packets chan *memberlist.Packet // unbuffered: the kernel has a buffer
 	streams chan net.Conn           // unbuffered: memberlist only starts a goroutine

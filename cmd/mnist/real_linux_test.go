@@ -194,7 +194,7 @@ func TestRealKill(t *testing.T) {
 	for _, tt := range []struct {
 		n, victim int
 		transport string
-	}{{4, 0, "tcp"}, {4, 3, "tcp"}, {3, 1, "tcp"}, {2, 0, "tcp"}, {2, 1, "tcp"}, {3, 0, "rtc"}} {
+	}{{4, 0, "tcp"}, {4, 3, "tcp"}, {3, 1, "tcp"}, {2, 0, "tcp"}, {2, 1, "tcp"}, {4, 2, "shm"}, {2, 0, "shm"}, {3, 1, "auto"}, {3, 0, "rtc"}} {
 		t.Run(fmt.Sprintf("%s/n=%d/victim=%d", tt.transport, tt.n, tt.victim), func(t *testing.T) {
 			j := startJob(t, "-n", strconv.Itoa(tt.n), "-transport", tt.transport, "PROG", "-steps", "500")
 			j.until(`step \d+`)
@@ -230,15 +230,42 @@ func TestRealJoin(t *testing.T) {
 	}
 }
 
-// A peer that is stopped is left out; when it goes on, it joins again.
+// A peer that is stopped is left out; when it goes on, it joins again, at the
+// address where others may look for it.
 func TestRealStop(t *testing.T) {
-	j := startJob(t, "-n", "3", "PROG", "-steps", "2000")
+	for _, victim := range []int{0, 2} {
+		t.Run(fmt.Sprintf("victim=%d", victim), func(t *testing.T) {
+			j := startJob(t, "-n", "3", "PROG", "-steps", "2000")
+			addr := regexp.MustCompile(`-join (\S+:\d+)`).FindStringSubmatch(j.until(`-join \S+:\d+`))[1]
+			j.until(`step \d+`)
+			j.kill(victim, syscall.SIGSTOP)
+			j.until(`view \d+: 2 peers`)
+			j.kill(victim, syscall.SIGCONT)
+			j.until(`view \d+: 3 peers`)
+			late := startJob(t, "-n", "1", "-join", addr, "PROG", "-steps", "2000")
+			first := j.succeed(3)
+			joined := late.succeed(1)
+			if joined[0].Params != first[0].Params {
+				t.Errorf("the latecomer ends with %s, the others with %s", joined[0].Params, first[0].Params)
+			}
+		})
+	}
+}
+
+// A peer that gets no CPU for a moment stays where it is.
+func TestRealPause(t *testing.T) {
+	j := startJob(t, "-n", "3", "PROG", "-steps", "800")
 	j.until(`step \d+`)
-	j.kill(2, syscall.SIGSTOP)
-	j.until(`view \d+: 2 peers`)
-	j.kill(2, syscall.SIGCONT)
-	j.until(`view \d+: 3 peers`)
-	j.succeed(3)
+	for _, worker := range []int{1, 0} {
+		j.kill(worker, syscall.SIGSTOP)
+		<-time.After(300 * time.Millisecond) // well below the silence that is allowed
+		j.kill(worker, syscall.SIGCONT)
+	}
+	for _, s := range j.succeed(3) {
+		if s.Epoch != 2 {
+			t.Errorf("rank %d ends in view %d, want 2: nobody was to be left out", s.Rank, s.Epoch)
+		}
+	}
 }
 
 // The number of peers changes the order of additions and nothing else.
@@ -281,12 +308,12 @@ func readFloats(t *testing.T, file string) []float32 {
 // peers equal.
 func TestRealTransportsAndCodecs(t *testing.T) {
 	params := make(map[string]string)
-	for _, how := range []string{"-transport=tcp", "-transport=tcp ", "-transport=rtc", "-codec=half", "-codec=zstd"} {
+	for _, how := range []string{"-transport=tcp", "-transport=tcp ", "-transport=shm", "-transport=auto", "-transport=rtc", "-codec=half", "-codec=zstd"} {
 		j := startJob(t, "-n", "3", strings.TrimSpace(how), "PROG", "-steps", "40")
 		params[how] = j.succeed(3)[0].Params
 	}
 	want := params["-transport=tcp"]
-	for _, how := range []string{"-transport=tcp ", "-transport=rtc", "-codec=zstd"} {
+	for _, how := range []string{"-transport=tcp ", "-transport=shm", "-transport=auto", "-transport=rtc", "-codec=zstd"} {
 		if params[how] != want {
 			t.Errorf("%s ends with %s, want %s as over tcp", how, params[how], want)
 		}

@@ -67,7 +67,7 @@ func optionFlags() []cli.Flag {
 		&cli.StringFlag{Name: "H", Usage: "start them on these `HOSTS`: name:slots,… by the system's ssh, without a password; " +
 			"[address]:slots for IPv6; localhost and this host's own name need no ssh"},
 		&cli.StringFlag{Name: "join", Usage: "join the run that has a peer at `ADDR` (host:port), instead of founding one"},
-		&cli.StringFlag{Name: "transport", Value: "tcp", Usage: "how gradients travel: `tcp|rtc` (WebRTC data channels)"},
+		&cli.StringFlag{Name: "transport", Value: "auto", Usage: "how gradients travel: `auto|shm|tcp|rtc` (shared memory on one host, TCP between hosts; or WebRTC data channels)"},
 		&cli.StringFlag{Name: "codec", Value: "raw", Usage: "how they are written: `raw|half|zstd` (as they are, 16-bit floats, compressed)"},
 		&cli.IntFlag{Name: "min-n", Value: 1, Usage: "the run fails with fewer than `N` peers"},
 		&cli.IntFlag{Name: "port", Usage: "the founder listens on this `PORT` (default: any)"},

@@ -85,7 +85,7 @@ func (o *options) validate() error {
 		name, value string
 		allowed     []string
 	}{
-		{"transport", o.transport, []string{"tcp", "rtc"}},
+		{"transport", o.transport, []string{"auto", "shm", "tcp", "rtc"}},
 		{"codec", o.codec, []string{"raw", "half", "zstd"}},
 		{"log", o.log, []string{"debug", "info", "warn"}},
 	} {

@@ -67,7 +67,7 @@ func TestUsage(t *testing.T) {
 		{"-n -2 " + prog, 2, `-n -2: at least 1 worker`},
 		{"-n many " + prog, 2, `"many" for flag -n`},
 		{"-frobnicate " + prog, 2, `-frobnicate`},
-		{"-transport udp " + prog, 2, `-transport udp: want tcp, rtc`},
+		{"-transport udp " + prog, 2, `-transport udp: want auto, shm, tcp, rtc`},
 		{"-codec mp3 " + prog, 2, `-codec mp3: want raw, half, zstd`},
 		{"-n 2 -min-n 3 " + prog, 2, `-min-n 3: want 1 to 2`},
 		{"-port 70000 " + prog, 2, `-port 70000`},
