@@ -87,8 +87,11 @@ func TestTypesAndOps(t *testing.T) {
 		g := open(t, n, ringtest.Options{FrameBytes: 512}, allreduce.Config{})
 		r := rand.New(rand.NewPCG(1, uint64(n)))
 		for _, job := range jobs {
-			for _, op := range ops {
-				for _, length := range []int{0, 1, n, 1001} {
+			for _, op := range append([]allreduce.Op{allreduce.And, allreduce.Or}, ops...) {
+				if t := job(r, allreduce.Sum, n, 0).want.Type(); op > allreduce.Product && !integral(t) {
+					continue
+				}
+				for _, length := range []int{0, 1, n, 1001, 20001} {
 					j := job(r, op, n, length)
 					g.must(func(ctx context.Context, c *allreduce.Comm) error {
 						if err := c.AllReduce(ctx, j.vectors[c.Rank()], op); err != nil {
@@ -129,8 +132,8 @@ func TestNaN(t *testing.T) {
 	}
 }
 
-// TestPayload counts bytes: each rank sends every chunk but one twice, and
-// nothing else but headers.
+// TestPayload counts bytes: each rank sends every chunk but one twice, or passes
+// on all small vectors but one, and nothing else but headers.
 func TestPayload(t *testing.T) {
 	for _, n := range []int{2, 3, 4, 7, 8, 16} {
 		for _, length := range []int{0, 1, n - 1, n + 1, 100003, 1 << 18} {
@@ -148,6 +151,13 @@ func TestPayload(t *testing.T) {
 
 func checkPayload(t *testing.T, s allreduce.Stats, rank, n, length int) {
 	t.Helper()
+	if small := 4 << 10; 4*length <= small || n == 2 && 4*length <= 8*small {
+		want := uint64((n - 1) * 4 * length)
+		if s.SentBodies != want || s.Frames != uint64(n-1) || s.Sent != want+s.Frames*ring.HeaderBytes {
+			t.Errorf("size %d, length %d: rank %d sent %+v, want %d bytes in %d frames", n, length, rank, s, want, n-1)
+		}
+		return
+	}
 	var want uint64
 	for step := range ring.Steps(n) {
 		lo, hi := ring.Chunk(length, n, ring.SendChunk(rank, n, step))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -187,4 +188,38 @@ func TestWaitAfterDone(t *testing.T) {
 		return w.Wait(ended)
 	})
 	g.must(reduce[float32](allreduce.Sum, 1))
+}
+
+// TestDeathOfTasks kills a peer in the middle of every kind of collective.
+func TestDeathOfTasks(t *testing.T) {
+	opts := ringtest.Options{FrameBytes: 1 << 10, Window: 2 << 10, Delay: time.Millisecond, Lanes: 2}
+	for name, make := range tasks {
+		for _, n := range []int{2, 4} {
+			t.Run(fmt.Sprintf("%s/size=%d", name, n), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					g := open(t, n, opts, allreduce.Config{})
+					task := make(rand.New(rand.NewPCG(9, uint64(n))), n, 20000)
+					time.AfterFunc(20*time.Millisecond, func() { g.net.Kill("p1") })
+					begin := time.Now()
+					for rank, err := range g.each(func(ctx context.Context, c *allreduce.Comm) error {
+						if err := task(ctx, c); err != nil {
+							return err
+						}
+						for { // a small one, or one in which this rank has no part
+							if err := c.Barrier(ctx); err != nil {
+								return err
+							}
+						}
+					}) {
+						if !errors.Is(err, ring.ErrBroken) {
+							t.Errorf("rank %d: %v", rank, err)
+						}
+					}
+					if d := time.Since(begin); d > 300*time.Millisecond {
+						t.Errorf("the last knew after %v", d)
+					}
+				})
+			})
+		}
+	}
 }

@@ -59,7 +59,7 @@ func checkSpecs(specs []Spec) error {
 			return fmt.Errorf("allreduce: tensors %d and %d have the same name %q", j, i, s.Name)
 		}
 		seen[s.Name] = i
-		if s.Type < Float32 || s.Type > Int64 {
+		if !s.Type.valid() {
 			return fmt.Errorf("allreduce: tensor %q of %v", s.Name, s.Type)
 		}
 		if s.Len < 0 {
@@ -112,16 +112,7 @@ func (b *Bucket) add(spec, n int) {
 
 func (b *Bucket) alloc() {
 	n := b.bounds[len(b.bounds)-1]
-	switch b.typ {
-	case Float32:
-		b.vector = Of(make([]float32, n))
-	case Float64:
-		b.vector = Of(make([]float64, n))
-	case Int32:
-		b.vector = Of(make([]int32, n))
-	case Int64:
-		b.vector = Of(make([]int64, n))
-	}
+	b.vector = newVector(b.typ, n)
 }
 
 // Specs returns which of the plan's specs are in the bucket.

@@ -13,8 +13,27 @@
 //	w2 := c.Start(allreduce.Of(y), allreduce.Sum)
 //	err := errors.Join(w1.Wait(ctx), w2.Wait(ctx))
 //
-// After a collective all peers hold equal bits, whatever the transport, the
-// number of lanes and the size of the frames; with a lossy codec too.
+// Where all peers end with the same vector they hold equal bits, whatever the
+// transport, the number of lanes and the size of the frames; with a lossy codec
+// too.
+//
+// Links lead to the next peer only, so everything else is passed on from peer to
+// peer. For a vector of S bytes, or parts or blocks of S bytes together, and n
+// peers:
+//
+//	                            steps     bytes that a peer sends
+//	AllReduce, up to 4 KiB      n-1       (n-1)S; of two peers up to 32 KiB
+//	AllReduce                   2(n-1)    2(n-1)/n S
+//	ReduceScatter, AllGather    n-1       (n-1)/n S
+//	Broadcast, Reduce           n-1       S, but for the last one
+//	Scatter, GatherTo           n-1       (n-1)/n S next to the root, less further on
+//	AllToAll                    n-1       (n-1)/2 S
+//	Gather                      n-1       all blobs but the next peer's
+//	Send, Recv                  n         S, if it is between them
+//	Barrier                     n-1       empty frames
+//
+// Steps overlap: a frame goes on the moment it is merged, so a long vector takes
+// the time of its bytes, and the steps only that of their frames.
 package allreduce
 
 import (
@@ -30,8 +49,8 @@ import (
 
 // Config holds what may be chosen. It must be alike on all peers.
 type Config struct {
-	// Codec writes the vectors of all-reduces; nil is Raw. Broadcast and
-	// Gather are always exact.
+	// Codec writes the vectors of what reduces, and if it loses nothing those
+	// of AllGather; nil is Raw. Everything else is sent as it is.
 	Codec Codec
 	// InFlightBytes bounds the vectors on which collectives work at the same
 	// time; further ones wait. One alone may be larger. It also bounds what is
@@ -63,9 +82,14 @@ type Comm struct {
 	launched uint32           // number of the next one to be launched
 	waiting  []*Work          // started, not launched
 	works    map[uint32]*Work // launched, not done
+	helped   bool             // whoever launches works now sends on lane 0 itself
 	flight   int              // bytes of works
-	accuser  int              // lowest rank known to have found a mismatch, or size
-	claim    string           // what this peer found
+	letters  map[letterKey]*Work
+	granted  map[letterKey]ring.Header // for messages that are not sent here yet
+	sent     []uint32                  // number of the next message, by the rank that it goes to
+	expected []uint32                  // likewise, by the rank that it comes from
+	accuser  int                       // lowest rank known to have found a mismatch, or size
+	claim    string                    // what this peer found
 }
 
 // New returns a Comm over r, which it owns from now on: Close closes it.
@@ -80,6 +104,10 @@ func New(r *ring.Ring, cfg Config) *Comm {
 		disputed: make(chan struct{}),
 		ended:    make(chan struct{}),
 		works:    make(map[uint32]*Work),
+		letters:  make(map[letterKey]*Work),
+		granted:  make(map[letterKey]ring.Header),
+		sent:     make([]uint32, r.Size()),
+		expected: make([]uint32, r.Size()),
 		accuser:  r.Size(),
 	}
 	if c.codec == nil {
@@ -109,25 +137,45 @@ func (c *Comm) Epoch() uint64 { return c.ring.Epoch() }
 
 // AllReduce replaces x by the combination of the x of all peers. When ctx ends
 // early the ring is broken, because no peer can withdraw from a collective alone.
+//
+// Chunk i of the vector, see ring.Chunk, is combined in the order i+1, i+2, …, i
+// by whatever algorithm.
 func (c *Comm) AllReduce(ctx context.Context, x Vector, op Op) error {
-	return c.Start(x, op).Wait(ctx)
+	w, err := c.reduces(x, op)
+	if err != nil {
+		return err
+	}
+	return c.run(ctx, w)
 }
 
 // Start begins an all-reduce of x, which belongs to the Work until it is done.
 // It does not wait for anything. Works are numbered in the order of the calls,
 // which must be the same on all peers.
 func (c *Comm) Start(x Vector, op Op) *Work {
-	if op > Product {
-		panic(fmt.Sprintf("allreduce: start of %v", op))
-	}
-	if x.typ < Float32 || x.typ > Int64 {
-		panic(fmt.Sprintf("allreduce: start with a vector of %v", x.typ))
-	}
-	w := &Work{op: op, x: x, bytes: len(x.Bytes())}
-	if c.codec.ID() != Raw.ID() && c.codec.Supports(x.typ) {
-		w.codec = c.codec
+	w, err := c.reduces(x, op)
+	if err != nil {
+		return c.refuse(err)
 	}
 	return c.start(w)
+}
+
+func (c *Comm) reduces(x Vector, op Op) (*Work, error) {
+	if err := checkOp("all-reduce", x, op); err != nil {
+		return nil, err
+	}
+	return c.allReduce(x, op), nil
+}
+
+func (c *Comm) allReduce(x Vector, op Op) *Work {
+	return &Work{op: op, x: x, codec: c.codecFor(x.typ), bytes: len(x.Bytes())}
+}
+
+// codecFor returns what writes elements of the type, nil where they go raw.
+func (c *Comm) codecFor(t Type) Codec {
+	if c.codec.ID() == Raw.ID() || !c.codec.Supports(t) {
+		return nil
+	}
+	return c.codec
 }
 
 // Close says goodbye to the neighbours and ends everything that is in progress
@@ -215,7 +263,10 @@ func (c *Comm) supervise() {
 	for _, w := range c.waiting {
 		w.end(c.err)
 	}
-	c.works, c.waiting = nil, nil
+	for _, w := range c.letters {
+		w.end(c.err)
+	}
+	c.works, c.waiting, c.letters = nil, nil, nil
 }
 
 // settle ends a dispute that this peer has opened, at the latest after a while.

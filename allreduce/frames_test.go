@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -24,8 +25,7 @@ func FuzzFrames(f *testing.F) {
 		return h
 	}
 	var good []byte
-	good = appendFrame(good, step(plain(0), 0, 0, 0), make([]byte, 20))
-	good = appendFrame(good, step(plain(0), 0, 1, 5), make([]byte, 20))
+	good = appendFrame(good, step(plain(0), 0, 0, 0), make([]byte, 40)) // small vectors are exchanged
 	cast := plain(16)
 	cast.Root = 1
 	good = appendFrame(good, step(cast, 1, 0, 0), nil)
@@ -43,6 +43,13 @@ func FuzzFrames(f *testing.F) {
 	zstd := plain(0)
 	zstd.Codec = 2
 	f.Add(uint8(2), appendFrame(appendFrame(nil, step(zstd, 0, 0, 0), encoded(new(codec.Zstd))), step(zstd, 0, 1, 5), encoded(new(codec.Zstd))))
+	byKind := func(kind uint8, frames ...[]byte) { f.Add(6*kind, slices.Concat(frames...)) }
+	byKind(1, appendFrame(nil, ring.Header{Op: 23, Type: 1, Count: 20}, make([]byte, 8)), // an all-to-all
+		appendFrame(nil, ring.Header{Op: 23, Type: 1, Count: 20, Offset: 8}, make([]byte, 12)))
+	byKind(2, appendFrame(nil, ring.Header{Op: 24, Type: 1, Count: 10, Root: 1}, make([]byte, 40)))      // a message to us
+	byKind(3, appendFrame(nil, ring.Header{Op: 25, Type: 1, Count: 10, Root: 1 << 16, Offset: 40}, nil)) // a grant
+	scattered := ring.Header{Op: 21, Type: 1, Count: 10, Root: 1}
+	byKind(4, appendFrame(nil, scattered, nil), appendFrame(nil, step(scattered, 0, 1, 0), make([]byte, 20)))
 	f.Add(uint8(0), appendFrame(nil, ring.Header{Op: 19, Root: 1}, []byte("collective 0: they disagree")))
 	f.Add(uint8(0), appendFrame(nil, ring.Header{Op: 19, Root: 0}, []byte("collective 0: we disagree")))
 
@@ -54,7 +61,7 @@ func FuzzFrames(f *testing.F) {
 // appendFrame writes a frame as meet reads it: a short form of the header, in
 // which any bytes mean something.
 func appendFrame(b []byte, h ring.Header, body []byte) []byte {
-	b = append(b, h.Op, h.Type, h.Codec, byte(h.Seq), byte(h.Step), byte(h.Root), byte(len(body)))
+	b = append(b, h.Op, h.Type, h.Codec, byte(h.Seq), byte(h.Step), byte(h.Root)|byte(h.Root>>16<<4), byte(len(body)))
 	b = binary.LittleEndian.AppendUint16(b, uint16(h.Count))
 	b = binary.LittleEndian.AppendUint16(b, uint16(h.Offset))
 	return append(b, body...)
@@ -88,7 +95,7 @@ func meet(t *testing.T, id uint8, frames []byte) {
 	c := allreduce.New(rings[0], cfg)
 	wg.Go(func() { stranger(rings[1], frames) })
 	begin := time.Now()
-	err := collectives(c)
+	err := collectives(c, id/6)
 	if d := time.Since(begin); d > 5*time.Second {
 		t.Errorf("it took %v: %v", d, err)
 	}
@@ -99,12 +106,29 @@ func meet(t *testing.T, id uint8, frames []byte) {
 	wg.Wait()
 }
 
-func collectives(c *allreduce.Comm) error {
+func collectives(c *allreduce.Comm, kind uint8) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	x := make([]float32, 12)
 	x[0], x[11] = 42, 42
-	if err := c.AllReduce(ctx, allreduce.Of(x[1:11]), allreduce.Sum); err != nil {
+	v := allreduce.Of(x[1:11])
+	halves := []allreduce.Vector{v.Slice(0, 5), v.Slice(5, 10)}
+	var err error
+	switch kind % 6 {
+	case 1:
+		err = c.AllToAll(ctx, halves, []allreduce.Vector{allreduce.Of(make([]float32, 5)), allreduce.Of(make([]float32, 5))})
+	case 2:
+		err = c.Recv(ctx, v, 1)
+	case 3:
+		err = c.Send(ctx, v, 1)
+	case 4:
+		err = c.Scatter(ctx, v, nil, 1)
+	case 5:
+		err = c.ReduceScatter(ctx, v, allreduce.Sum, nil)
+	default:
+		err = c.AllReduce(ctx, v, allreduce.Sum)
+	}
+	if err != nil {
 		return err
 	}
 	if err := c.Broadcast(ctx, allreduce.Of(x[1:11]), 1); err != nil {
@@ -113,7 +137,7 @@ func collectives(c *allreduce.Comm) error {
 	if x[0] != 42 || x[11] != 42 {
 		return errors.New("written beside the vector")
 	}
-	_, err := c.Gather(ctx, []byte("mine"))
+	_, err = c.Gather(ctx, []byte("mine"))
 	return err
 }
 
@@ -137,7 +161,7 @@ func stranger(r *ring.Ring, frames []byte) {
 		b := frames[:shortHeader]
 		frames = frames[shortHeader:]
 		h := ring.Header{
-			Op: b[0], Type: b[1], Codec: b[2], Seq: uint32(int8(b[3])), Step: uint16(b[4]), Root: uint32(b[5]),
+			Op: b[0], Type: b[1], Codec: b[2], Seq: uint32(int8(b[3])), Step: uint16(b[4]), Root: uint32(b[5]&15) | uint32(b[5]>>4)<<16,
 			Count: uint64(int16(binary.LittleEndian.Uint16(b[7:]))), Offset: uint64(int16(binary.LittleEndian.Uint16(b[9:]))),
 		}
 		n := min(int(b[6]), len(frames), r.FrameBytes())

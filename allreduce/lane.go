@@ -3,6 +3,7 @@ package allreduce
 import (
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 
 	"github.com/ringrun/ringrun/ring"
@@ -22,6 +23,7 @@ type lane struct {
 	// Guarded by c.mu.
 	entries map[uint32]*entry // collectives of which frames came or are expected
 	queue   []segment         // to be sent; by collective, then as pushed
+	sending bool              // somebody sends
 	urgent  []segment         // to be sent before the queue
 	filled  *sync.Cond        // queue is not empty, or c.over
 	held    int               // bytes in early frames
@@ -113,8 +115,11 @@ func (l *lane) receive() {
 
 // dispatch gives a frame to its flow, or keeps it until there is one.
 func (l *lane) dispatch(h ring.Header) error {
-	if Op(h.Op) == notice {
+	switch Op(h.Op) {
+	case notice:
 		return l.c.hear(h, l.link)
+	case message, grant:
+		return l.carry(h)
 	}
 	e, live, err := l.find(h)
 	if err != nil || e == nil {
@@ -175,6 +180,9 @@ func (l *lane) take(e *entry, h ring.Header, b body) error {
 		delete(l.entries, w.seq)
 		l.c.mu.Unlock()
 		l.c.finished(w)
+		if w.exchanges() {
+			runtime.Gosched() // to whoever waits for it, rather than wake a thread
+		}
 	}
 	return nil
 }
@@ -188,6 +196,9 @@ func (l *lane) end(err error) {
 	missed := false
 	for _, e := range l.entries {
 		missed = missed || e.work != nil && !e.draining
+	}
+	for _, w := range c.letters {
+		missed = missed || w.note.awaits()
 	}
 	c.mu.Unlock()
 	if missed {

@@ -19,7 +19,7 @@ var ErrMismatch = errors.New("allreduce: peers disagree")
 // Each peer checks the one before it: if all agree, all want the same.
 func (w *Work) agrees(h ring.Header) bool {
 	mine := w.header(segment{})
-	if w.op == gather {
+	if w.countsBlobs() {
 		mine.Count = h.Count
 	}
 	return h.Op == mine.Op && h.Type == mine.Type && h.Codec == mine.Codec && h.Count == mine.Count && h.Root == mine.Root
@@ -39,17 +39,21 @@ const disputeTime = time.Second
 // dispute is called when a frame of the previous peer does not belong to the
 // collective that this peer means.
 func (c *Comm) dispute(w *Work, h ring.Header) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.rank >= c.accuser {
-		return
-	}
 	mine := c.peers[c.rank] + " wants " + w.describe(w.header(segment{}))
 	theirs := c.peers[c.previous()] + " wants " + w.describe(h)
 	if c.previous() < c.rank {
 		mine, theirs = theirs, mine
 	}
-	text := fmt.Sprintf("collective %d of epoch %d: %s, %s", w.seq, c.ring.Epoch(), mine, theirs)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.object(fmt.Sprintf("collective %d of epoch %d: %s, %s", w.seq, c.ring.Epoch(), mine, theirs))
+}
+
+// object opens a dispute. It is called with c.mu held.
+func (c *Comm) object(text string) {
+	if c.rank >= c.accuser {
+		return
+	}
 	c.claim = text[:min(len(text), maxNotice, c.ring.FrameBytes())]
 	c.accuse(c.rank, c.claim)
 	close(c.disputed)
@@ -59,7 +63,7 @@ func (c *Comm) dispute(w *Work, h ring.Header) {
 func (c *Comm) accuse(rank int, text string) {
 	c.accuser = rank
 	l := c.lanes[0]
-	l.urgent = append(l.urgent, segment{work: &Work{op: notice, root: rank}, body: []byte(text)})
+	l.urgent = append(l.urgent, segment{work: &Work{kind: notice, root: rank}, body: []byte(text)})
 	l.filled.Signal()
 	for _, l := range c.lanes {
 		l.room.Broadcast()
@@ -99,14 +103,31 @@ func (c *Comm) condemn(text string) {
 
 // describe says what a header of the work's collective, or one like it, means.
 func (w *Work) describe(h ring.Header) string {
-	op, typ := Op(h.Op), Type(h.Type)
-	switch op {
-	case gather, barrier:
-		return "a " + op.String()
-	case broadcast:
-		return fmt.Sprintf("a broadcast of %d %v from rank %d", h.Count, typ, h.Root)
+	kind, op := kindOf(h.Op)
+	what, root := fmt.Sprintf("%d %v", h.Count, Type(h.Type)), h.Root&0xffff
+	if form := h.Root >> 16; form != 0 {
+		what += fmt.Sprintf(" in form %04x", form) // of parts, say
 	}
-	return fmt.Sprintf("the %v of %d %v (%s)", op, h.Count, typ, codecName(h.Codec))
+	codec := codecName(h.Codec)
+	switch kind {
+	case allReduce:
+		return fmt.Sprintf("the %v of %s (%s)", op, what, codec)
+	case reduceScatter:
+		return fmt.Sprintf("a reduce-scatter, the %v of %s (%s)", op, what, codec)
+	case reduceTo:
+		return fmt.Sprintf("a reduce, the %v of %s (%s) to rank %d", op, what, codec, root)
+	case gather, barrier:
+		return "a " + kind.String()
+	case broadcast, scatter:
+		return fmt.Sprintf("a %v of %s from rank %d", kind, what, root)
+	case gatherTo:
+		return fmt.Sprintf("a gather of %s to rank %d", what, root)
+	case allGather:
+		return fmt.Sprintf("an all-gather of %s (%s)", what, codec)
+	case allToAll:
+		return fmt.Sprintf("an all-to-all of %v", Type(h.Type))
+	}
+	return kind.String()
 }
 
 func (c *Comm) previous() int  { return mod(c.rank-1, c.size) }

@@ -35,6 +35,67 @@ func gatherBytes(length int) call {
 	}
 }
 
+func reduceTo(root, length int) call {
+	return func(ctx context.Context, c *allreduce.Comm) error {
+		return c.Reduce(ctx, allreduce.Of(make([]float32, length)), allreduce.Sum, root)
+	}
+}
+
+func scatterFrom(root int) call {
+	return func(ctx context.Context, c *allreduce.Comm) error {
+		return c.Scatter(ctx, allreduce.Of(make([]float32, 100)), nil, root)
+	}
+}
+
+func gatherInto(root int) call {
+	return func(ctx context.Context, c *allreduce.Comm) error {
+		return c.GatherTo(ctx, allreduce.Of(make([]float32, 100)), nil, root)
+	}
+}
+
+func allGather(parts func(n int) []int) call {
+	return func(ctx context.Context, c *allreduce.Comm) error {
+		var p []int
+		if parts != nil {
+			p = parts(c.Size())
+		}
+		return c.AllGather(ctx, allreduce.Of(make([]float32, 100)), p)
+	}
+}
+
+func reduceScatter(op allreduce.Op) call {
+	return func(ctx context.Context, c *allreduce.Comm) error {
+		return c.ReduceScatter(ctx, allreduce.Of(make([]float32, 100)), op, nil)
+	}
+}
+
+func allToAll[T allreduce.Element](length int) call {
+	return func(ctx context.Context, c *allreduce.Comm) error {
+		var dst, src []allreduce.Vector
+		for range c.Size() {
+			dst, src = append(dst, allreduce.Of(make([]T, length))), append(src, allreduce.Of(make([]T, length)))
+		}
+		return c.AllToAll(ctx, dst, src)
+	}
+}
+
+func fused(lengths ...int) call {
+	return func(ctx context.Context, c *allreduce.Comm) error {
+		var xs []allreduce.Vector
+		for _, n := range lengths {
+			xs = append(xs, allreduce.Of(make([]float32, n)))
+		}
+		return c.AllReduceAll(ctx, xs, allreduce.Sum)
+	}
+}
+
+func scaled(before, after float64) call {
+	return func(ctx context.Context, c *allreduce.Comm) error {
+		by := allreduce.Scale{Before: before + float64(c.Rank()), After: after}
+		return c.AllReduceScaled(ctx, allreduce.Of(make([]float32, 10)), allreduce.Sum, by)
+	}
+}
+
 func both(a, b call) call {
 	return func(ctx context.Context, c *allreduce.Comm) error {
 		if err := a(ctx, c); err != nil {
@@ -75,6 +136,22 @@ func TestMismatch(t *testing.T) {
 			[2]string{"a broadcast of 50000 float32 from rank 1", "a broadcast of 50001 float32 from rank 1"}},
 		{"broadcast and reduce", broadcastFrom(0, 5), reduce[float32](allreduce.Sum, 5),
 			[2]string{"a broadcast of 5 float32 from rank 0", "the sum of 5 float32"}},
+		{"reduce's root", reduceTo(0, 5), reduceTo(1, 5),
+			[2]string{"a reduce, the sum of 5 float32 (raw) to rank 0", "a reduce, the sum of 5 float32 (raw) to rank 1"}},
+		{"scatter and gather", scatterFrom(1), gatherInto(1),
+			[2]string{"a scatter of 100 float32 from rank 1", "a gather of 100 float32 to rank 1"}},
+		{"parts", allGather(nil), allGather(func(n int) []int { return append(make([]int, n-1), 100) }),
+			[2]string{"an all-gather of 100 float32 (raw)", "an all-gather of 100 float32 in form "}},
+		{"halves", allGather(nil), reduceScatter(allreduce.Min),
+			[2]string{"an all-gather of 100 float32 (raw)", "a reduce-scatter, the min of 100 float32 (raw)"}},
+		{"op of half", reduceScatter(allreduce.Max), reduceScatter(allreduce.Min),
+			[2]string{"a reduce-scatter, the max of 100 float32 (raw)", "a reduce-scatter, the min of 100 float32 (raw)"}},
+		{"types of all-to-all", allToAll[float32](3), allToAll[int8](3),
+			[2]string{"an all-to-all of float32", "an all-to-all of int8"}},
+		{"fused", fused(3, 4), fused(4, 3),
+			[2]string{"the sum of 7 float32 in form ", "the sum of 7 float32 in form "}},
+		{"factors", scaled(2, 2), scaled(2, 3),
+			[2]string{"the sum of 10 float32 in form ", "the sum of 10 float32 in form "}},
 	} {
 		for _, n := range []int{2, 3, 5} {
 			for odd := range n {
@@ -158,4 +235,35 @@ func TestMismatchLate(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestMismatchOfBlock has two peers disagree about one block of an all-to-all.
+func TestMismatchOfBlock(t *testing.T) {
+	for _, n := range []int{2, 3, 5} {
+		for away := 1; away < n; away++ {
+			from, to := 1, (1+away)%n
+			g := open(t, n, ringtest.Options{}, allreduce.Config{})
+			errs := g.each(func(ctx context.Context, c *allreduce.Comm) error {
+				var dst, src []allreduce.Vector
+				for peer := range n {
+					length := 6
+					if c.Rank() == to && peer == from {
+						length = 7
+					}
+					dst, src = append(dst, allreduce.Of(make([]int16, length))), append(src, allreduce.Of(make([]int16, 6)))
+				}
+				if err := c.AllToAll(ctx, dst, src); err != nil {
+					return err
+				}
+				return c.Barrier(ctx)
+			})
+			want := fmt.Sprintf("collective 0 of epoch 7: in an all-to-all p%d sends 6 int16 to p%d, which wants 7", from, to)
+			for rank, err := range errs {
+				if !errors.Is(err, allreduce.ErrMismatch) || !strings.Contains(err.Error(), want) {
+					t.Errorf("size %d: rank %d: %v, want %q", n, rank, err, want)
+				}
+			}
+			g.close()
+		}
+	}
 }

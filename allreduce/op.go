@@ -1,8 +1,6 @@
 package allreduce
 
 import (
-	"fmt"
-
 	"github.com/ringrun/ringrun/allreduce/internal/simd"
 )
 
@@ -19,6 +17,8 @@ const (
 	Min
 	Max
 	Product
+	And // bit by bit, of integers
+	Or  // likewise
 )
 
 // What the other collectives put in the same place of the header.
@@ -42,6 +42,10 @@ func (op Op) String() string {
 		return "max"
 	case Product:
 		return "product"
+	case And:
+		return "and"
+	case Or:
+		return "or"
 	case broadcast:
 		return "broadcast"
 	case gather:
@@ -49,12 +53,16 @@ func (op Op) String() string {
 	case barrier:
 		return "barrier"
 	}
-	return fmt.Sprintf("op %d", uint8(op))
+	return kindName(op)
 }
 
 // merge combines src, which came from the previous peer, with dst, which is
 // ours, into dst.
 func merge(op Op, dst, src Vector) {
+	if op == And || op == Or {
+		mergeBits(op, dst.Bytes(), src.Bytes())
+		return
+	}
 	switch dst.typ {
 	case Float32:
 		apply(&simd.Float32, op, Elements[float32](dst), Elements[float32](src))
@@ -64,10 +72,12 @@ func merge(op Op, dst, src Vector) {
 		apply(&simd.Int32, op, Elements[int32](dst), Elements[int32](src))
 	case Int64:
 		apply(&simd.Int64, op, Elements[int64](dst), Elements[int64](src))
+	default:
+		mergeNarrow(op, dst, src)
 	}
 }
 
-func apply[T Number](k *simd.Kernels[T], op Op, dst, src []T) {
+func apply[T simd.Number](k *simd.Kernels[T], op Op, dst, src []T) {
 	switch op {
 	case Sum, Mean:
 		k.Add(dst, src)
@@ -92,6 +102,8 @@ func average(x Vector, size int) {
 		divide(Elements[int32](x), int32(size))
 	case Int64:
 		divide(Elements[int64](x), int64(size))
+	default:
+		averageNarrow(x, size)
 	}
 }
 

@@ -7,11 +7,11 @@ import (
 	"github.com/ringrun/ringrun/ring"
 )
 
-// relay is the ring algorithm on one lane: receive a segment, merge or copy it,
-// pass it on. With size peers there are 2(size-1) steps, in each of which a peer
-// sends 1/size of the vector; see ring.Steps.
+// relay does what a route says, on one lane: receive a segment, merge or copy
+// it, pass it on. For an all-reduce that is the ring algorithm: 2(size-1) steps,
+// in each of which a peer sends 1/size of the vector; see ring.Steps.
 //
-// Lanes share every chunk between them, and the chunks are those of the whole
+// Lanes share every leg between them, and the chunks are those of the whole
 // vector, so the order of the additions does not depend on lanes or frames.
 //
 // Segments are sent from the vector itself. That is safe: an element is
@@ -19,72 +19,101 @@ import (
 // that we have sent from that place.
 //
 // With a codec each peer decodes the partial result, merges its own elements
-// and encodes the sum. The owner of a chunk encodes the result and adopts what
-// its codec made of it; the others decode and pass on the very same bytes.
+// and encodes the sum. In an all-reduce the owner of a chunk encodes the result
+// and adopts what its codec made of it; the others decode and pass on the very
+// same bytes.
 type relay struct {
-	w    *Work
-	l    *lane
-	step int // of the frame to come
-	done int // elements of it that are here
+	w       *Work
+	l       *lane
+	route   route
+	greeted bool
+	at      int // number of the leg that arrives
+	done    int // elements of it that are here
 }
 
 // countBytes is the size of the number of elements before encoded ones.
 const countBytes = 4
 
-// part returns the lane's part of a chunk.
-func (f *relay) part(chunk int) (lo, hi int) {
-	lo, hi = ring.Chunk(f.w.x.len, f.w.c.size, chunk)
-	a, b := ring.Chunk(hi-lo, f.w.lanes, f.l.index)
-	return lo + a, lo + b
+// share cuts a leg down to the lane's share of it.
+func (f *relay) share(g leg) leg {
+	a, b := ring.Chunk(g.hi-g.lo, f.w.lanes, f.l.index)
+	g.lo, g.hi = g.lo+a, g.lo+b
+	return g
 }
 
 func (f *relay) open() segment {
-	lo, hi := f.part(ring.SendChunk(f.w.c.rank, f.w.c.size, 0))
-	return segment{work: f.w, lo: lo, hi: hi, encode: f.w.codec != nil}
+	opening := f.route.opening()
+	_, onward := f.route.arrivals()
+	var all []segment
+	if f.route.greets() {
+		all = append(all, segment{work: f.w})
+	}
+	for _, g := range opening {
+		g = f.share(g)
+		all = append(all, segment{work: f.w, step: g.step, lo: g.lo, hi: g.hi, encode: f.w.codec != nil, fresh: true})
+	}
+	last := len(all) - 1
+	all[last].last = onward == 0
+	for _, s := range all[:last] {
+		f.l.push(s)
+	}
+	return all[last]
 }
 
 func (f *relay) take(h ring.Header, b body) (bool, error) {
-	c := f.w.c
-	lo, hi := f.part(ring.RecvChunk(c.rank, c.size, f.step))
-	if int(h.Step) != f.step || h.Offset != uint64(lo+f.done) {
-		return false, fmt.Errorf("segment at %d, want step %d at %d", h.Offset, f.step, lo+f.done)
+	all, onward := f.route.arrivals()
+	if f.route.greets() && !f.greeted {
+		if h.Step != 0 || h.Length != 0 {
+			return false, fmt.Errorf("%d bytes, want an empty frame of step 0 first", h.Length)
+		}
+		f.greeted = true
+		return all == 0, nil
 	}
-	x := f.w.x.Slice(lo+f.done, hi)
-	n, s, err := 0, segment{}, error(nil)
-	if f.w.codec == nil {
-		n, err = f.takeRaw(x, int(h.Length), b)
-	} else {
-		n, s, err = f.takeEncoded(x, int(h.Length), b)
+	g := f.share(f.route.arrival(f.at))
+	if int(h.Step) != g.step || h.Offset != uint64(g.lo+f.done) {
+		return false, fmt.Errorf("segment at %d, want step %d at %d", h.Offset, g.step, g.lo+f.done)
 	}
+	s, n, err := f.work(g, int(h.Length), b)
 	if err != nil {
 		return false, err
 	}
-	if n == 0 && lo < hi {
-		return false, fmt.Errorf("empty segment of a chunk of %d elements", hi-lo)
+	if n == 0 && g.lo < g.hi {
+		return false, fmt.Errorf("empty segment of %d elements", g.hi-g.lo)
 	}
-	s.work, s.step, s.lo, s.hi = f.w, f.step+1, lo+f.done, lo+f.done+n
+	s.work, s.step, s.lo, s.hi = f.w, g.next, g.lo+f.done, g.lo+f.done+n
 	f.done += n
-	whole := lo+f.done == hi
-	if steps := ring.Steps(c.size); s.step < steps {
-		s.last = whole && s.step == steps-1
+	whole := g.lo+f.done == g.hi
+	if f.at < onward {
+		s.last = whole && f.at == onward-1
 		f.l.forward(s)
 	} else if s.pooled {
-		c.buffers.put(s.body)
+		f.w.c.buffers.put(s.body)
 	}
 	if whole {
-		f.step, f.done = f.step+1, 0
+		f.at, f.done = f.at+1, 0
 	}
-	return f.step == ring.Steps(c.size), nil
+	return f.at == all, nil
+}
+
+// work takes in the elements of one frame, and returns how many there are and
+// how they go on: as they lie in the vector, as they came, or encoded anew.
+func (f *relay) work(g leg, length int, b body) (s segment, n int, err error) {
+	x := f.w.x.Slice(g.lo+f.done, g.hi)
+	if f.w.codec == nil {
+		n, err = f.takeRaw(g, x, length, b)
+		return segment{}, n, err
+	}
+	return f.takeEncoded(g, x, length, b)
 }
 
 // takeRaw merges or copies the elements at the start of x and returns how many.
-func (f *relay) takeRaw(x Vector, length int, b body) (int, error) {
+func (f *relay) takeRaw(g leg, x Vector, length int, b body) (int, error) {
 	size := x.typ.Size()
 	n := length / size
 	if length%size != 0 || n > x.len {
 		return 0, fmt.Errorf("%d bytes of %v, want at most %d elements", length, x.typ, x.len)
 	}
-	if !ring.Reduces(f.w.c.size, f.step) {
+	if !g.merge {
 		return n, b.fill(x.Slice(0, n).Bytes())
 	}
 	for at := 0; at < n; {
@@ -93,38 +122,37 @@ func (f *relay) takeRaw(x Vector, length int, b body) (int, error) {
 			return 0, err
 		}
 		k := len(p) / size
-		f.merge(x.Slice(at, at+k), over(p, x.typ, k))
+		f.w.merge(x.Slice(at, at+k), over(p, x.typ, k), g.final)
 		at += k
 	}
 	return n, nil
 }
 
-// takeEncoded does the same with encoded elements. In the segment that it
-// returns is how they go on: as they are, or encoded anew.
-func (f *relay) takeEncoded(x Vector, length int, b body) (int, segment, error) {
+// takeEncoded does the same with encoded elements.
+func (f *relay) takeEncoded(g leg, x Vector, length int, b body) (segment, int, error) {
 	n, err := f.count(x, length, b)
 	if err != nil {
-		return 0, segment{}, err
+		return segment{}, 0, err
 	}
-	c := f.w.c
+	c, codec := f.w.c, f.w.codec
 	enc := c.buffers.get(length)
 	binary.LittleEndian.PutUint32(enc, uint32(n))
 	if err := b.fill(enc[countBytes:]); err != nil {
-		return 0, segment{}, err
+		return segment{}, 0, err
 	}
 	x = x.Slice(0, n)
-	if !ring.Reduces(c.size, f.step) {
-		err := f.w.codec.Decode(x, enc[countBytes:])
-		return n, segment{body: enc, pooled: true}, err
+	if !g.merge {
+		err := codec.Decode(x, enc[countBytes:])
+		return segment{body: enc, pooled: true}, n, err
 	}
 	dec := c.buffers.get(n * x.typ.Size())
 	came := over(dec, x.typ, n)
-	if err = f.w.codec.Decode(came, enc[countBytes:]); err == nil {
-		f.merge(x, came)
+	if err = codec.Decode(came, enc[countBytes:]); err == nil {
+		f.w.merge(x, came, g.final)
 	}
 	c.buffers.put(dec)
 	c.buffers.put(enc)
-	return n, segment{encode: true}, err
+	return segment{encode: true, adopt: g.final && codec.Lossy()}, n, err
 }
 
 // count reads how many elements are encoded, and checks that they can be.
@@ -146,38 +174,20 @@ func (f *relay) count(x Vector, length int, b body) (int, error) {
 	return int(n), nil
 }
 
-// merge adds what came from the previous peer to our elements. The last peer to
-// do so, the owner, also divides a mean. A lossy codec may have a small range:
-// then every peer divides what it contributes.
-func (f *relay) merge(mine, came Vector) {
-	w := f.w
-	if w.dividesEarly() {
-		average(mine, w.c.size)
-	}
-	merge(w.op, mine, came)
-	if w.op == Mean && !w.dividesEarly() && f.step == w.c.size-2 {
-		average(mine, w.c.size)
-	}
-}
-
-func (w *Work) dividesEarly() bool {
-	return w.op == Mean && w.codec != nil && w.codec.Lossy()
-}
-
 // write returns what is sent as the body of a segment of the vector.
 func (w *Work) write(s *segment) []byte {
 	x := w.x.Slice(s.lo, s.hi)
+	if s.fresh {
+		w.enter(x)
+	}
 	if !s.encode {
 		return x.Bytes()
-	}
-	if s.step == 0 && w.dividesEarly() {
-		average(x, w.c.size)
 	}
 	b := w.c.buffers.get(countBytes + w.codec.Bound(x.typ, x.len))
 	b = binary.LittleEndian.AppendUint32(b[:0], uint32(x.len))
 	b = w.codec.AppendTo(b, x)
 	s.pooled = true
-	if s.step == w.c.size-1 && w.codec.Lossy() {
+	if s.adopt {
 		if err := w.codec.Decode(x, b[countBytes:]); err != nil {
 			panic(fmt.Sprintf("allreduce: codec %s cannot read what it wrote: %v", w.codec.Name(), err))
 		}

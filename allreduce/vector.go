@@ -14,37 +14,63 @@ const (
 	Float64
 	Int32
 	Int64
+	Int8
+	Uint8
+	Int16
+	Float16  // of F16
+	BFloat16 // of BF16
 )
 
-// String returns the name that the type has in Go.
-func (t Type) String() string {
+var types = [...]struct {
+	name string
+	size int
+}{
+	Float32:  {"float32", 4},
+	Float64:  {"float64", 8},
+	Int32:    {"int32", 4},
+	Int64:    {"int64", 8},
+	Int8:     {"int8", 1},
+	Uint8:    {"uint8", 1},
+	Int16:    {"int16", 2},
+	Float16:  {"float16", 2},
+	BFloat16: {"bfloat16", 2},
+}
+
+func (t Type) valid() bool { return t >= Float32 && int(t) < len(types) }
+
+// integral reports whether the elements are integers.
+func (t Type) integral() bool {
 	switch t {
-	case Float32:
-		return "float32"
-	case Float64:
-		return "float64"
-	case Int32:
-		return "int32"
-	case Int64:
-		return "int64"
+	case Int8, Uint8, Int16, Int32, Int64:
+		return true
 	}
-	return fmt.Sprintf("type %d", uint8(t))
+	return false
+}
+
+// String returns the name that the type has in Go, or would have.
+func (t Type) String() string {
+	if !t.valid() {
+		return fmt.Sprintf("type %d", uint8(t))
+	}
+	return types[t].name
 }
 
 // Size returns the number of bytes of one element.
 func (t Type) Size() int {
-	switch t {
-	case Float32, Int32:
-		return 4
-	case Float64, Int64:
-		return 8
+	if !t.valid() {
+		panic(fmt.Sprintf("allreduce: size of %v", t))
 	}
-	panic(fmt.Sprintf("allreduce: size of %v", t))
+	return types[t].size
 }
 
-// Number is an element type in Go.
+// Number is an element type with arithmetic in Go.
 type Number interface {
-	float32 | float64 | int32 | int64
+	float32 | float64 | int32 | int64 | int16 | int8 | uint8
+}
+
+// Element is an element type in Go.
+type Element interface {
+	Number | F16 | BF16
 }
 
 // Vector is a slice of numbers whose type is known at run time only. It shares
@@ -57,19 +83,32 @@ type Vector struct {
 }
 
 // Of returns x as a Vector.
-func Of[T Number](x []T) Vector {
-	var typ Type
-	switch any(x).(type) {
-	case []float32:
-		typ = Float32
-	case []float64:
-		typ = Float64
-	case []int32:
-		typ = Int32
-	case []int64:
-		typ = Int64
+func Of[T Element](x []T) Vector {
+	return Vector{unsafe.Pointer(unsafe.SliceData(x)), len(x), typeOf[T]()}
+}
+
+func typeOf[T Element]() Type {
+	switch any(*new(T)).(type) {
+	case float32:
+		return Float32
+	case float64:
+		return Float64
+	case int32:
+		return Int32
+	case int64:
+		return Int64
+	case int8:
+		return Int8
+	case uint8:
+		return Uint8
+	case int16:
+		return Int16
+	case F16:
+		return Float16
+	case BF16:
+		return BFloat16
 	}
-	return Vector{unsafe.Pointer(unsafe.SliceData(x)), len(x), typ}
+	panic("unreachable")
 }
 
 // over returns n elements at the start of b as a Vector.
@@ -106,8 +145,8 @@ func (x Vector) Slice(lo, hi int) Vector {
 }
 
 // Elements returns the slice that x was made of, or panics if T is not its type.
-func Elements[T Number](x Vector) []T {
-	if t := Of([]T(nil)).typ; t != x.typ {
+func Elements[T Element](x Vector) []T {
+	if t := typeOf[T](); t != x.typ {
 		panic(fmt.Sprintf("allreduce: elements of a vector of %v as %v", x.typ, t))
 	}
 	return unsafe.Slice((*T)(x.at), x.len)

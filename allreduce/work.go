@@ -12,11 +12,18 @@ import (
 type Work struct {
 	c     *Comm
 	seq   uint32
-	op    Op
+	kind  Op    // of collective
+	op    Op    // of those that reduce
 	codec Codec // nil: raw
+	scale *Scale
 	x     Vector
+	cut   cut // of x
 	root  int
+	form  form
 	blobs [][]byte // of a gather: mine, and room for the others
+	swap  *swapped // of an all-to-all
+	note  *letter  // of a message
+	after func()   // called when all is well, before the work is done
 	bytes int      // what it counts for in Config.InFlightBytes
 	lanes int      // how many lanes work on it
 	frame int      // how many elements fit a frame
@@ -40,10 +47,18 @@ func (w *Work) Wait(ctx context.Context) error {
 	select {
 	case <-w.done:
 	case <-ctx.Done():
-		w.c.fail(codeCanceled, fmt.Errorf("collective %d given up: %w", w.seq, context.Cause(ctx)))
+		w.giveUp(ctx)
 		<-w.done // now soon: a broken ring wakes everybody
 	}
 	return w.err
+}
+
+func (w *Work) giveUp(ctx context.Context) {
+	what := fmt.Sprintf("collective %d", w.seq)
+	if w.note != nil {
+		what = w.note.name(w.c)
+	}
+	w.c.fail(codeCanceled, fmt.Errorf("%s given up: %w", what, context.Cause(ctx)))
 }
 
 func (w *Work) end(err error) {
@@ -51,23 +66,73 @@ func (w *Work) end(err error) {
 	close(w.done)
 }
 
+// complete ends a work that went well.
+func (w *Work) complete() {
+	if w.after != nil {
+		w.after()
+	}
+	w.end(nil)
+}
+
 // start numbers the work and launches it as soon as there is room.
 func (c *Comm) start(w *Work) *Work {
+	c.begin(w, false)
+	return w
+}
+
+// helpBytes is the size of vectors up to which the caller of a blocking call
+// sends the first frame itself.
+const helpBytes = exchangePair
+
+// run does the work and waits for it. If the lane is idle this goroutine sends
+// the first frame itself: for small vectors waking another takes longer.
+func (c *Comm) run(ctx context.Context, w *Work) error {
+	if c.begin(w, w.bytes <= helpBytes) {
+		stop := context.AfterFunc(ctx, func() { w.giveUp(ctx) })
+		c.lanes[0].help()
+		stop()
+	}
+	return w.Wait(ctx)
+}
+
+// begin is start. If help is set and it returns true, the caller must call help
+// of lane 0, which has not been woken.
+func (c *Comm) begin(w *Work, help bool) bool {
 	w.c, w.done = c, make(chan struct{})
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	w.seq = c.next
 	c.next++
-	switch {
-	case c.err != nil:
+	if c.err != nil {
 		w.end(c.err)
-	case c.size == 1:
-		w.end(nil)
-	default:
-		c.waiting = append(c.waiting, w)
-		c.launch()
+		return false
 	}
-	return w
+	if c.size == 1 {
+		w.alone()
+		return false
+	}
+	c.waiting = append(c.waiting, w)
+	c.helped = help
+	c.launch()
+	c.helped = false
+	switch {
+	case !help:
+		return false
+	case len(c.waiting) > 0 || c.over:
+		c.lanes[0].filled.Signal()
+		return false
+	}
+	c.running.Add(1) // until help returns: what it sends may be of any work
+	return true
+}
+
+// alone does what a ring of one leaves to do.
+func (w *Work) alone() {
+	if w.scale != nil {
+		w.enter(w.x)
+		w.leave(w.x)
+	}
+	w.complete()
 }
 
 // launch begins the works for which there is room. It is called with c.mu held.
@@ -94,7 +159,8 @@ const laneBytes = 16 << 10
 
 // spread returns how many lanes work on the vector: the same on all peers.
 func (w *Work) spread() int {
-	if w.op == gather || w.op == barrier {
+	switch {
+	case w.kind == gather, w.kind == barrier, w.kind == allToAll, w.exchanges():
 		return 1
 	}
 	return min(len(w.c.lanes), 1+w.bytes/w.c.size/laneBytes)
@@ -104,7 +170,7 @@ func (w *Work) spread() int {
 func (w *Work) fit() int {
 	room := w.c.ring.FrameBytes()
 	switch {
-	case w.x.typ == 0: // a gather, of bytes
+	case w.x.typ == 0, w.kind == allToAll: // of bytes
 		return room
 	case w.codec == nil:
 		return max(1, room/w.x.typ.Size())
@@ -115,41 +181,59 @@ func (w *Work) fit() int {
 
 // flow returns the part of the work that runs over lane l.
 func (w *Work) flow(l *lane) flow {
-	switch w.op {
-	case broadcast:
-		return &cast{w: w, l: l}
-	case gather, barrier:
+	switch {
+	case w.kind == gather, w.kind == barrier:
 		return &collect{w: w, l: l}
+	case w.kind == allToAll:
+		return &swap{w: w, l: l}
+	case w.exchanges():
+		return &exchange{w: w, l: l}
 	}
-	return &relay{w: w, l: l}
+	w.cut.n, w.cut.size = w.x.len, w.c.size
+	return &relay{w: w, l: l, route: route{cut: w.cut, kind: w.kind, rank: w.c.rank, root: w.root}}
 }
 
 // header describes a segment of the work.
 func (w *Work) header(s segment) ring.Header {
 	h := ring.Header{
-		Op:     uint8(w.op),
+		Op:     uint8(w.kind + w.op),
 		Step:   uint16(s.step),
 		Seq:    w.seq,
 		Type:   uint8(w.x.typ),
 		Count:  uint64(w.x.len),
 		Offset: uint64(s.lo),
-		Root:   uint32(w.root),
+		Root:   uint32(w.root) | uint32(w.form)<<16,
 	}
 	if w.codec != nil {
 		h.Codec = w.codec.ID()
 	}
-	if w.op == gather {
+	if w.countsBlobs() {
 		h.Count = uint64(s.count)
 	}
 	return h
 }
 
+// countsBlobs reports whether Header.Count is the length of one blob, and so
+// not alike on all peers.
+func (w *Work) countsBlobs() bool { return w.kind == gather || w.kind == allToAll }
+
 // finished notes that one part of the work is done, and ends it with the last.
 func (c *Comm) finished(w *Work) {
+	if c.remove(w) {
+		w.complete()
+	}
+}
+
+// remove reports whether the work is done, and makes room for others.
+func (c *Comm) remove(w *Work) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if w.pending--; w.pending > 0 {
-		return
+		return false
+	}
+	if w.note != nil {
+		delete(c.letters, w.note.key)
+		return true
 	}
 	delete(c.works, w.seq)
 	c.flight -= w.bytes
@@ -159,5 +243,5 @@ func (c *Comm) finished(w *Work) {
 			l.room.Broadcast()
 		}
 	}
-	w.end(nil)
+	return true
 }

@@ -28,6 +28,10 @@ type Comm interface {
 	AllReduce(ctx context.Context, x allreduce.Vector, op allreduce.Op) error
 	Start(x allreduce.Vector, op allreduce.Op) *allreduce.Work
 	Gather(ctx context.Context, mine []byte) ([][]byte, error)
+	ReduceScatter(ctx context.Context, x allreduce.Vector, op allreduce.Op, parts []int) error
+	AllGather(ctx context.Context, x allreduce.Vector, parts []int) error
+	Broadcast(ctx context.Context, x allreduce.Vector, root int) error
+	AllToAll(ctx context.Context, dst, src []allreduce.Vector) error
 }
 
 // A Job is one measurement, alike on all peers. Exactly one field is set.

@@ -16,6 +16,8 @@ type buffer interface {
 	fill(op allreduce.Op, rank, size, n int)
 	// wrong counts the elements that are not the result.
 	wrong(op allreduce.Op, size, n int, tolerance float64) int
+	// differ counts the elements from lo to hi that are not what want says.
+	differ(lo, hi int, tolerance float64, want func(i int) (want, scale float64)) int
 	// clear writes zeros.
 	clear(n int)
 	// keep remembers the elements for restore.
@@ -61,9 +63,13 @@ func (m *memory[T]) fill(op allreduce.Op, rank, size, n int) {
 }
 
 func (m *memory[T]) wrong(op allreduce.Op, size, n int, tolerance float64) int {
+	return m.differ(0, n, tolerance, func(i int) (want, scale float64) { return expected(m.t, op, size, i) })
+}
+
+func (m *memory[T]) differ(lo, hi int, tolerance float64, element func(i int) (want, scale float64)) int {
 	count := 0
-	for i, got := range m.x[:n] {
-		want, scale := expected(m.t, op, size, i)
+	for i, got := range m.x[lo:hi] {
+		want, scale := element(lo + i)
 		if !(math.Abs(float64(got)-want) <= tolerance*scale) { // NaN is wrong
 			count++
 		}

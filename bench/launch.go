@@ -15,7 +15,7 @@ import (
 // A Launch starts peers on this machine, each a process that calls Serve.
 type Launch struct {
 	Peers     int
-	Transport string // "tcp" or "rtc"
+	Transport string // "auto", "shm", "tcp" or "rtc"
 	Codec     string // "raw", "half" or "zstd"
 	Job       Job
 	Command   []string  // of a peer

@@ -9,30 +9,31 @@ import (
 // SizeResult is what a Sweep found for one size. In JSON it has the fields of
 // other all-reduce benchmarks' lines, so that they compare.
 type SizeResult struct {
-	Peer      string  `json:"peer"` // whose all-reduce: ringrun, transport, codec
-	Size      int     `json:"np"`
-	Bytes     int     `json:"bytes"`
-	Count     int     `json:"count"`
-	Type      string  `json:"type"`
-	Op        string  `json:"op"`
-	MedianUS  float64 `json:"median_us"`
-	MinUS     float64 `json:"min_us"`
-	P99US     float64 `json:"p99_us"`
-	MeanUS    float64 `json:"mean_us"`
-	AlgGBps   float64 `json:"algbw_GBps"`
-	BusGBps   float64 `json:"busbw_GBps"`
-	BusLow    float64 `json:"busbw_lo"`     // of the slowest round
-	BusHigh   float64 `json:"busbw_hi"`     // of the fastest round
-	CPUPerGB  float64 `json:"cpu_s_per_GB"` // seconds, all peers, per GB of vector
-	CPUs      float64 `json:"cpu_util"`     // processors that the peers kept busy
-	Foreign   float64 `json:"foreign_cpu"`  // processors that others kept busy
-	Steal     float64 `json:"steal"`
-	Iters     int     `json:"iters"` // operations per round
-	Rounds    int     `json:"rounds"`
-	Errors    int     `json:"errors"` // wrong elements, all peers
-	OK        bool    `json:"ok"`
-	Transport string  `json:"transport"`
-	Codec     string  `json:"codec"`
+	Peer       string  `json:"peer"` // whose all-reduce: ringrun, transport, codec
+	Size       int     `json:"np"`
+	Bytes      int     `json:"bytes"`
+	Count      int     `json:"count"`
+	Type       string  `json:"type"`
+	Op         string  `json:"op"`
+	Collective string  `json:"collective"`
+	MedianUS   float64 `json:"median_us"`
+	MinUS      float64 `json:"min_us"`
+	P99US      float64 `json:"p99_us"`
+	MeanUS     float64 `json:"mean_us"`
+	AlgGBps    float64 `json:"algbw_GBps"`
+	BusGBps    float64 `json:"busbw_GBps"`
+	BusLow     float64 `json:"busbw_lo"`     // of the slowest round
+	BusHigh    float64 `json:"busbw_hi"`     // of the fastest round
+	CPUPerGB   float64 `json:"cpu_s_per_GB"` // seconds, all peers, per GB of vector
+	CPUs       float64 `json:"cpu_util"`     // processors that the peers kept busy
+	Foreign    float64 `json:"foreign_cpu"`  // processors that others kept busy
+	Steal      float64 `json:"steal"`
+	Iters      int     `json:"iters"` // operations per round
+	Rounds     int     `json:"rounds"`
+	Errors     int     `json:"errors"` // wrong elements, all peers
+	OK         bool    `json:"ok"`
+	Transport  string  `json:"transport"`
+	Codec      string  `json:"codec"`
 }
 
 // StepResult is what a Training found with one number of peers.

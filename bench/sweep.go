@@ -9,9 +9,10 @@ import (
 	"github.com/ringrun/ringrun/allreduce"
 )
 
-// A Sweep times the all-reduce over a list of sizes. Zero fields mean what is
+// A Sweep times a collective over a list of sizes. Zero fields mean what is
 // said beside them.
 type Sweep struct {
+	Collective string // "allreduce"; see Collectives
 	Transport  string // what results are labelled with; the Comm decides
 	Codec      string
 	Sizes      []int          // bytes, multiples of the type's size
@@ -31,6 +32,9 @@ const (
 )
 
 func (s Sweep) withDefaults() Sweep {
+	if s.Collective == "" {
+		s.Collective = "allreduce"
+	}
 	if s.Type == 0 {
 		s.Type = allreduce.Float32
 	}
@@ -52,6 +56,7 @@ func (s Sweep) withDefaults() Sweep {
 // sweep is a Sweep in progress on one peer.
 type sweep struct {
 	Sweep
+	what     collective
 	c        Comm
 	buf      buffer
 	width    int // bytes per element
@@ -62,7 +67,11 @@ type sweep struct {
 // Run: it is counted in the results.
 func (s Sweep) Run(ctx context.Context, c Comm, report func(Result), progress func(string)) error {
 	s = s.withDefaults()
-	w := &sweep{Sweep: s, c: c, width: s.Type.Size(), progress: progress}
+	what, err := findCollective(s.Collective)
+	if err != nil {
+		return err
+	}
+	w := &sweep{Sweep: s, what: what, c: c, width: s.Type.Size(), progress: progress}
 	most := 0
 	for _, bytes := range s.Sizes {
 		if bytes < 0 || bytes%w.width != 0 {
@@ -70,7 +79,9 @@ func (s Sweep) Run(ctx context.Context, c Comm, report func(Result), progress fu
 		}
 		most = max(most, bytes)
 	}
-	var err error
+	if s.Collective == "alltoall" {
+		most *= 2
+	}
 	if w.buf, err = newBuffer(s.Type, most/w.width); err != nil {
 		return err
 	}
@@ -107,16 +118,20 @@ func (s *sweep) size(ctx context.Context, bytes int) (SizeResult, error) {
 }
 
 // check runs the operation once on known operands and counts, over all peers,
-// the elements that are wrong. All peers must end with the same bits.
+// the elements that are wrong. Where all peers must end with the same vector, they
+// must end with the same bits.
 func (s *sweep) check(ctx context.Context, n int) (int, error) {
 	size := s.c.Size()
 	s.buf.fill(s.Op, s.c.Rank(), size, n)
-	v := s.buf.vector(n)
-	if err := s.c.AllReduce(ctx, v, s.Op); err != nil {
+	if err := s.what.run(s, ctx, n); err != nil {
 		return 0, err
 	}
-	bad := s.buf.wrong(s.Op, size, n, tolerance(s.Type, s.Codec, size))
-	sum := crc32.Checksum(v.Bytes(), castagnoli)
+	lo, hi := s.what.where(s, n)
+	bad := s.buf.differ(lo, hi, tolerance(s.Type, s.Codec, size), func(i int) (want, scale float64) { return s.what.want(s, n, i) })
+	var sum uint32
+	if s.what.alike {
+		sum = crc32.Checksum(s.buf.vector(n).Bytes(), castagnoli)
+	}
 	table, err := exchange(ctx, s.c, float64(bad), float64(sum))
 	if err != nil {
 		return 0, err
@@ -146,13 +161,13 @@ func (s *sweep) raw() bool { return s.Codec == "" || s.Codec == "raw" }
 
 // run does iters operations and appends their durations to times.
 func (s *sweep) run(ctx context.Context, n, iters int, times []time.Duration) ([]time.Duration, error) {
-	v, last := s.buf.vector(n), time.Now()
+	last := time.Now()
 	for range iters {
 		if !s.raw() {
 			s.buf.restore(n)
 			last = time.Now()
 		}
-		if err := s.c.AllReduce(ctx, v, s.Op); err != nil {
+		if err := s.what.run(s, ctx, n); err != nil {
 			return nil, err
 		}
 		now := time.Now()
@@ -208,15 +223,19 @@ func (s *sweep) rounds(ctx context.Context, n, iters int) (measured, error) {
 func (s *sweep) result(bytes, wrong, iters int, m measured) SizeResult {
 	sp := spreadOf(m.times)
 	gb, ops := float64(bytes)/1e9, float64(iters*len(m.times))
-	bus := BusFactor(s.c.Size())
+	bus, op := s.what.bus(s.c.Size()), "none"
+	if s.what.reduces {
+		op = s.Op.String()
+	}
 	return SizeResult{
-		Peer:     Label(s.Transport, s.Codec),
-		Size:     s.c.Size(),
-		Bytes:    bytes,
-		Count:    bytes / s.width,
-		Type:     s.Type.String(),
-		Op:       s.Op.String(),
-		MedianUS: micros(sp.Median), MinUS: micros(sp.Min), P99US: micros(sp.P99), MeanUS: micros(sp.Mean),
+		Peer:       Label(s.Transport, s.Codec),
+		Size:       s.c.Size(),
+		Bytes:      bytes,
+		Count:      bytes / s.width,
+		Type:       s.Type.String(),
+		Op:         op,
+		Collective: s.Collective,
+		MedianUS:   micros(sp.Median), MinUS: micros(sp.Min), P99US: micros(sp.P99), MeanUS: micros(sp.Mean),
 		AlgGBps:  rate(gb, sp.Median),
 		BusGBps:  bus * rate(gb, sp.Median),
 		BusLow:   bus * rate(gb, sp.High),

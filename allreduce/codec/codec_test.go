@@ -202,3 +202,26 @@ func BenchmarkCodec(b *testing.B) {
 		})
 	}
 }
+
+// TestHalfAnywhere holds half to the same bytes wherever they lie: it may take
+// another way where memory is not aligned.
+func TestHalfAnywhere(t *testing.T) {
+	c := byName(t, "half")
+	for _, x := range vectors(gradients(rand.New(rand.NewPCG(3, 3)), 2500))[:2] {
+		even, odd := c.AppendTo([]byte{1, 2}, x)[2:], c.AppendTo([]byte{1}, x)[1:]
+		if string(even) != string(odd) {
+			t.Fatalf("%v: other bytes at an odd address", x.Type())
+		}
+		if err := c.Decode(x, even); err != nil {
+			t.Fatal(err)
+		}
+		want := string(x.Bytes())
+		clear(x.Bytes())
+		if err := c.Decode(x, odd); err != nil {
+			t.Fatal(err)
+		}
+		if string(x.Bytes()) != want {
+			t.Errorf("%v: other elements from an odd address", x.Type())
+		}
+	}
+}

@@ -3,6 +3,7 @@ package codec
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/ringrun/ringrun/allreduce"
@@ -43,14 +44,20 @@ var halfPool = sync.Pool{New: func() any { return new(halfScratch) }}
 
 // AppendTo rounds the elements of x, those of a float64 by way of float32.
 func (Half) AppendTo(b []byte, x allreduce.Vector) []byte {
+	n := len(b)
+	b = slices.Grow(b, 2*x.Len())[:n+2*x.Len()]
+	if h, ok := halves(b[n:]); ok && x.Type() == allreduce.Float32 {
+		simd.HalfFromFloat32(h, allreduce.Elements[float32](x))
+		return b
+	}
 	s := halfPool.Get().(*halfScratch)
 	defer halfPool.Put(s)
 	for lo := 0; lo < x.Len(); lo += halfBlock {
 		hi := min(lo+halfBlock, x.Len())
 		h := s.halves[:hi-lo]
 		simd.HalfFromFloat32(h, s.load(x.Slice(lo, hi)))
-		for _, u := range h {
-			b = binary.LittleEndian.AppendUint16(b, u)
+		for i, u := range h {
+			binary.LittleEndian.PutUint16(b[n+2*(lo+i):], u)
 		}
 	}
 	return b
@@ -72,6 +79,10 @@ func (s *halfScratch) load(x allreduce.Vector) []float32 {
 func (Half) Decode(x allreduce.Vector, b []byte) error {
 	if len(b) != 2*x.Len() {
 		return fmt.Errorf("codec: half: %d bytes for %d elements", len(b), x.Len())
+	}
+	if h, ok := halves(b); ok && x.Type() == allreduce.Float32 {
+		simd.Float32FromHalf(allreduce.Elements[float32](x), h)
+		return nil
 	}
 	s := halfPool.Get().(*halfScratch)
 	defer halfPool.Put(s)

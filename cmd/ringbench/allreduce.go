@@ -10,13 +10,23 @@ import (
 	"github.com/urfave/cli/v3"
 )
 
-func (p *program) allreduceCommand() *cli.Command {
+// sweepCommands returns a command for every collective that can be timed.
+func (p *program) sweepCommands() (all []*cli.Command) {
+	for _, name := range bench.Collectives() {
+		all = append(all, p.sweepCommand(name))
+	}
+	return all
+}
+
+func (p *program) sweepCommand(name string) *cli.Command {
 	return &cli.Command{
-		Name:  "allreduce",
-		Usage: "time the all-reduce over a list of sizes",
+		Name:  name,
+		Usage: "time " + name + " over a list of sizes",
 		Description: "Every size is checked against known results before it is timed; a wrong one\n" +
 			"makes the exit status 1. The columns are those of nccl-tests; the range is that\n" +
-			"of the rounds, cpu is the processor time of all peers per GB of vector.",
+			"of the rounds, cpu is the processor time of all peers per GB of vector. A size is\n" +
+			"that of the whole vector: what a peer has at the end of allreduce, allgather\n" +
+			"and broadcast, what it gives to reducescatter and alltoall.",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "n", Value: "2", Usage: "number of peers"},
 			&cli.StringFlag{Name: "sizes", Value: "4,1K,64K,1M,16M,64M", Usage: "bytes of the vectors"},
@@ -25,11 +35,11 @@ func (p *program) allreduceCommand() *cli.Command {
 			&cli.DurationFlag{Name: "min-time", Value: 500 * time.Millisecond, Usage: "length of a round"},
 			&cli.FloatFlag{Name: "max-foreign", Value: 0.08, Usage: "repeat a round in which others used more processors"},
 		}, commonFlags()...),
-		Action: p.allreduce,
+		Action: p.sweep,
 	}
 }
 
-func (p *program) allreduce(ctx context.Context, c *cli.Command) error {
+func (p *program) sweep(ctx context.Context, c *cli.Command) error {
 	f, err := parseCommon(c)
 	if err != nil {
 		return err
@@ -38,6 +48,7 @@ func (p *program) allreduce(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
+	s.Collective = c.Name
 	if !f.json {
 		fmt.Fprintf(p.stdout, "# %d peers on this machine, %s, %s; %d rounds of %v\n",
 			peers, f.transport, f.codec, s.Rounds, s.MinTime)

@@ -16,7 +16,7 @@ const maxPeers = 256
 
 func commonFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "transport", Value: "tcp", Usage: "how peers talk: tcp or rtc"},
+		&cli.StringFlag{Name: "transport", Value: "auto", Usage: "how peers talk: auto, shm, tcp or rtc"},
 		&cli.StringFlag{Name: "codec", Value: "raw", Usage: "how elements are sent: raw, half or zstd"},
 		&cli.IntFlag{Name: "rounds", Value: 3, Usage: "how often to measure"},
 		&cli.BoolFlag{Name: "json", Usage: "print one JSON object a line instead of a table"},
@@ -42,7 +42,7 @@ func parseCommon(c *cli.Command) (f common, err error) {
 		rounds:    c.Int("rounds"),
 		json:      c.Bool("json"),
 	}
-	if err := oneOf("transport", f.transport, "tcp", "rtc"); err != nil {
+	if err := oneOf("transport", f.transport, "auto", "shm", "tcp", "rtc"); err != nil {
 		return f, err
 	}
 	if err := oneOf("codec", f.codec, "raw", "half", "zstd"); err != nil {

@@ -117,13 +117,13 @@ func TestAllReduceTable(t *testing.T) {
 	if last[0] != "65536" || last[1] != "16384" || last[2] != "int32" || last[3] != "max" || last[len(last)-1] != "0" {
 		t.Errorf("the last line is %q", lines[4])
 	}
-	if b, err := os.ReadFile(plot); err != nil || !bytes.Contains(b, []byte("ringrun-tcp")) {
+	if b, err := os.ReadFile(plot); err != nil || !bytes.Contains(b, []byte("ringrun-auto")) {
 		t.Errorf("the plot has %d bytes: %v", len(b), err)
 	}
 }
 
 func TestAllReduceJSON(t *testing.T) {
-	for _, transport := range []string{"tcp", "rtc"} {
+	for _, transport := range []string{"auto", "shm", "tcp", "rtc"} {
 		out, errs, status := ringbench(t, append([]string{"allreduce", "-n", "3", "-transport", transport, "-codec", "zstd", "-sizes", "1K", "-json"}, quick...)...)
 		if status != 0 || errs != "" {
 			t.Fatalf("%s: status %d, says %q", transport, status, errs)
@@ -141,6 +141,19 @@ func TestAllReduceJSON(t *testing.T) {
 			if x, ok := r[field].(float64); !ok || x <= 0 {
 				t.Errorf("%s: %s is %v, want a number above 0", transport, field, r[field])
 			}
+		}
+	}
+}
+
+func TestCollectivesTable(t *testing.T) {
+	for _, name := range bench.Collectives() {
+		out, errs, status := ringbench(t, append([]string{name, "-n", "3", "-transport", "tcp", "-sizes", "1000"}, quick...)...)
+		if status != 0 || errs != "" {
+			t.Fatalf("%s: status %d, says %q", name, status, errs)
+		}
+		lines := strings.Split(strings.TrimSpace(out), "\n")
+		if last := strings.Fields(lines[len(lines)-1]); last[0] != "1000" || last[len(last)-1] != "0" {
+			t.Errorf("%s: the last line is %q", name, lines[len(lines)-1])
 		}
 	}
 }

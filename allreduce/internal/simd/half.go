@@ -5,14 +5,6 @@ import (
 	"sync"
 )
 
-// HalfFromFloat32 rounds float32 to IEEE 754 binary16, to nearest, ties to even.
-// What is too large becomes an infinity; a NaN stays one, made quiet.
-// dst must have len(src) elements.
-var HalfFromFloat32 = halves
-
-// Float32FromHalf is the inverse, which is exact. dst must have len(src) elements.
-var Float32FromHalf = floats
-
 // Bits of float32.
 const (
 	signBit  = 1 << 31

@@ -2,6 +2,10 @@ package simd
 
 // The loops are written so that the compiler drops the bounds checks. They then
 // store one element a cycle; blocks of four or eight are no faster.
+//
+// Where a product is added to something, it is converted to its own type first:
+// without that a compiler may fuse the two, as it does for arm64, and then
+// rounds only once.
 
 func add[T Number](dst, src []T) {
 	src = src[:len(dst)]
@@ -36,5 +40,53 @@ func maximum[T Number](dst, src []T) {
 func scale[T Number](dst []T, by T) {
 	for i := range dst {
 		dst[i] *= by
+	}
+}
+
+func addScale[T Number](dst, src []T, by T) {
+	src = src[:len(dst)]
+	for i := range dst {
+		dst[i] = (src[i] + dst[i]) * by
+	}
+}
+
+// sumLen is how many elements of a sum are made at a time: they stay in the
+// first cache.
+const sumLen = 512
+
+// sum adds up the elements from lo on.
+func sum[T Number](dsts, srcs [][]T, lo int) {
+	var part [sumLen]T
+	for n := len(dsts[0]); lo < n; lo += sumLen {
+		hi := min(lo+sumLen, n)
+		store(dsts, sumPart(part[:hi-lo], srcs, lo, hi), lo, hi)
+	}
+}
+
+func sumScale[T Number](dsts, srcs [][]T, by T, lo int) {
+	var part [sumLen]T
+	for n := len(dsts[0]); lo < n; lo += sumLen {
+		hi := min(lo+sumLen, n)
+		p := sumPart(part[:hi-lo], srcs, lo, hi)
+		scale(p, by)
+		store(dsts, p, lo, hi)
+	}
+}
+
+// sumPart returns the sum of elements lo to hi, made in part.
+func sumPart[T Number](part []T, srcs [][]T, lo, hi int) []T {
+	copy(part, srcs[0][lo:hi])
+	for _, s := range srcs[1:] {
+		s = s[lo:hi][:len(part)]
+		for i := range part {
+			part[i] += s[i]
+		}
+	}
+	return part
+}
+
+func store[T Number](dsts [][]T, part []T, lo, hi int) {
+	for _, d := range dsts {
+		copy(d[lo:hi], part)
 	}
 }

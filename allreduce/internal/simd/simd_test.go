@@ -10,13 +10,19 @@ import (
 	"github.com/x448/float16"
 )
 
-// TestKernels compares the kernels in use with the meaning of the operators,
-// bit for bit, at odd lengths and alignments.
+// TestKernels compares all forms with the meaning of the operators, at odd
+// lengths and alignments.
 func TestKernels(t *testing.T) {
-	testKernels(t, Float32, func(r *rand.Rand) float32 { return math.Float32frombits(r.Uint32()) })
-	testKernels(t, Float64, func(r *rand.Rand) float64 { return math.Float64frombits(r.Uint64()) })
-	testKernels(t, Int32, func(r *rand.Rand) int32 { return int32(r.Uint32()) })
-	testKernels(t, Int64, func(r *rand.Rand) int64 { return int64(r.Uint64()) })
+	for _, s := range Sets() {
+		t.Run(s.Level, func(t *testing.T) { testSet(t, s) })
+	}
+}
+
+func testSet(t *testing.T, s Set) {
+	testKernels(t, s.Float32, func(r *rand.Rand) float32 { return math.Float32frombits(r.Uint32()) })
+	testKernels(t, s.Float64, func(r *rand.Rand) float64 { return math.Float64frombits(r.Uint64()) })
+	testKernels(t, s.Int32, func(r *rand.Rand) int32 { return int32(r.Uint32()) })
+	testKernels(t, s.Int64, func(r *rand.Rand) int64 { return int64(r.Uint64()) })
 }
 
 func testKernels[T Number](t *testing.T, k Kernels[T], draw func(*rand.Rand) T) {
@@ -30,6 +36,8 @@ func testKernels[T Number](t *testing.T, k Kernels[T], draw func(*rand.Rand) T) 
 		{"Min", k.Min, func(d, s T) T { return min(s, d) }},
 		{"Max", k.Max, func(d, s T) T { return max(s, d) }},
 		{"Mul", k.Mul, func(d, s T) T { return s * d }},
+		{"Sum", func(dst, src []T) { k.Sum([][]T{dst}, [][]T{src, dst, src}) }, func(d, s T) T { return s + d + s }},
+		{"AddScale", func(dst, src []T) { k.AddScale(dst, src, 3) }, func(d, s T) T { return (s + d) * 3 }},
 		{"Scale", func(dst, src []T) { k.Scale(dst, 3) }, func(d, _ T) T { return d * 3 }},
 	} {
 		for n := range 70 {
