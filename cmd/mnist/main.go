@@ -21,6 +21,8 @@ import (
 	"syscall"
 
 	"github.com/ringrun/ringrun/elastic"
+	"github.com/ringrun/ringrun/gorgonia_bridge/blas"
+	"gorgonia.org/gorgonia"
 )
 
 func main() {
@@ -124,6 +126,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	gorgonia.Use(blas.Implementation{})
 	data, test, err := load(s)
 	if err != nil {
 		return err
