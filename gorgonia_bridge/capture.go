@@ -9,13 +9,16 @@ import (
 
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
+
+	"github.com/ringrun/ringrun/elastic"
 )
 
 // Gorgonia's solvers export nothing of what they keep between steps, so it is
 // read and written through reflection. They keep numbers, and per parameter
 // either two values (cache, prevDV: []*dualValue) or three (states:
 // map[*Node]*adamwState). checkSolver compares all the types on the way with
-// those of gorgonia v0.9.18, and any other solver, or version, is refused.
+// those of gorgonia v0.9.18, and any other version is refused. So is any other
+// solver, but those that save and load what they keep themselves.
 
 // A snapshot is what a solver keeps between steps.
 type snapshot struct {
@@ -42,11 +45,13 @@ func checkSolver(s gorgonia.Solver) error {
 	switch s.(type) {
 	case nil:
 		return errors.New("bridge: the solver is nil")
+	case elastic.State:
+		return nil
 	case *gorgonia.VanillaSolver, *gorgonia.Momentum, *gorgonia.AdamSolver, *gorgonia.AdamW,
 		*gorgonia.RMSPropSolver, *gorgonia.AdaGradSolver, *gorgonia.BarzilaiBorweinSolver:
 		return checkLayout(reflect.TypeOf(s).Elem())
 	}
-	return fmt.Errorf("bridge: %T is none of Gorgonia's own solvers, so what it keeps between steps could not be given to peers that come later", s)
+	return fmt.Errorf("bridge: %T is none of Gorgonia's own solvers, and has no Save and Load, so what it keeps between steps could not be given to peers that come later", s)
 }
 
 // checkLayout reports the first field of a solver that is of no known type.
@@ -115,7 +120,7 @@ func open(f reflect.Value) reflect.Value {
 
 // capture returns what s keeps. The values are those of s, not copies.
 func capture(s gorgonia.Solver, params []param) (snapshot, error) {
-	out := snapshot{Type: fmt.Sprintf("%T", s), Numbers: numbersOf(s)}
+	out := snapshot{Type: typeName(s), Numbers: numbersOf(s)}
 	v := reflect.ValueOf(s).Elem()
 	for i := range v.NumField() {
 		f := open(v.Field(i))
@@ -182,7 +187,7 @@ func bitsOf(f reflect.Value) uint64 {
 	return 0
 }
 
-// restore makes s keep what the snapshot says, which fits (see fits).
+// restore makes s keep what the snapshot says, which fits.
 func restore(s gorgonia.Solver, params []param, from snapshot) {
 	v := reflect.ValueOf(s).Elem()
 	numbers := from.Numbers

@@ -8,6 +8,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"slices"
 
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -68,6 +69,20 @@ func (e *encoder) value(v gorgonia.Value) {
 	if e.err == nil {
 		e.err = a.writeTo(e.w)
 	}
+}
+
+// maxPiece is how many bytes of others follow one length.
+const maxPiece = 64 << 10
+
+// pieces is a writer of bytes that end where a length of 0 is written.
+type pieces struct{ e *encoder }
+
+func (p pieces) Write(b []byte) (int, error) {
+	for piece := range slices.Chunk(b, maxPiece) {
+		p.e.uint(4, uint64(len(piece)))
+		p.e.bytes(piece...)
+	}
+	return len(b), p.e.err
 }
 
 func (e *encoder) fail(err error) {
@@ -145,6 +160,22 @@ func (d *decoder) string() string {
 	b := make([]byte, n)
 	d.bytes(b)
 	return string(b)
+}
+
+// pieces reads what went through pieces, and takes memory as it comes.
+func (d *decoder) pieces() []byte {
+	var out []byte
+	for {
+		n := int(d.uint(4))
+		if n > maxPiece {
+			d.fail("a piece of %d bytes, at most %d", n, maxPiece)
+		}
+		if n == 0 || d.err != nil {
+			return out
+		}
+		out = append(out, make([]byte, n)...)
+		d.bytes(out[len(out)-n:])
+	}
 }
 
 // value reads a value of the type and length of p, in p's shape or, where a

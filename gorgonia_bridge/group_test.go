@@ -227,6 +227,12 @@ func TestDifferentModelsAreNamed(t *testing.T) {
 // One peer fails in the middle of an epoch, and another comes later with other
 // weights. Those that are there at the end are equal, solver state included.
 func TestGroupLosesAndGainsPeers(t *testing.T) {
+	for _, name := range []string{"Adam", "our Adam"} {
+		t.Run(name, func(t *testing.T) { loseAndGain(t, solvers[name]) })
+	}
+}
+
+func loseAndGain(t *testing.T, newSolver func() gorgonia.Solver) {
 	errLost := errors.New("lost")
 	const size = 3
 	ws := make([]*worker, size+1)
@@ -242,7 +248,7 @@ func TestGroupLosesAndGainsPeers(t *testing.T) {
 	}
 	loop := func(i int, ctx context.Context, g *elastic.Group) (err error) {
 		o := netOptions{dtype: tensor.Float32, kind: tapeBound, seed: uint64(1 + i)}
-		if ws[i], err = attached(t, g, o, solvers["Adam"]()); err != nil {
+		if ws[i], err = attached(t, g, o, newSolver()); err != nil {
 			return err
 		}
 		return trainShards(ctx, g, ws[i], func(s elastic.Shard) error {

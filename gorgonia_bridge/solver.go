@@ -17,7 +17,9 @@ import (
 // parameters, in their order.
 //
 // What the inner solver keeps between steps is part of the state that newcomers
-// get. So it must be one of Gorgonia's own; any other makes Step fail.
+// get. So it must be one of Gorgonia's own, or an elastic.State as those of
+// package solver are; any other makes Step fail. If it is a fmt.Stringer, then
+// peers of whose solvers the strings differ cannot train together.
 func (b *Bridge) Solver(s gorgonia.Solver) gorgonia.Solver {
 	if b.solver != nil {
 		return &solver{b: b, err: errors.New("bridge: a second solver on the same parameters")}
@@ -27,11 +29,22 @@ func (b *Bridge) Solver(s gorgonia.Solver) gorgonia.Solver {
 	return &solver{b: b, err: b.solverErr}
 }
 
+// solverName returns what is compared between peers.
 func (b *Bridge) solverName() string {
-	if b.solver == nil {
+	if _, own := b.solver.(elastic.State); own {
+		if s, ok := b.solver.(fmt.Stringer); ok {
+			return s.String()
+		}
+	}
+	return typeName(b.solver)
+}
+
+// typeName returns "" for no solver.
+func typeName(s gorgonia.Solver) string {
+	if s == nil {
 		return ""
 	}
-	return fmt.Sprintf("%T", b.solver)
+	return fmt.Sprintf("%T", s)
 }
 
 type solver struct {

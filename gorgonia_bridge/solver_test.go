@@ -13,6 +13,7 @@ import (
 
 	"github.com/ringrun/ringrun/allreduce"
 	"github.com/ringrun/ringrun/elastic"
+	ours "github.com/ringrun/ringrun/gorgonia_bridge/solver"
 	"github.com/ringrun/ringrun/ring"
 )
 
@@ -21,6 +22,15 @@ var solvers = map[string]func() gorgonia.Solver{
 	"Momentum": func() gorgonia.Solver { return gorgonia.NewMomentum(gorgonia.WithLearnRate(0.05)) },
 	"Adam":     func() gorgonia.Solver { return gorgonia.NewAdamSolver(gorgonia.WithLearnRate(0.01)) },
 	"RMSProp":  func() gorgonia.Solver { return gorgonia.NewRMSPropSolver(gorgonia.WithLearnRate(0.01)) },
+
+	"our SGD":      func() gorgonia.Solver { return ours.NewSGD(ours.WithLearnRate(0.1), ours.WithClipNorm(0.5)) },
+	"our Momentum": func() gorgonia.Solver { return ours.NewMomentum(ours.WithLearnRate(0.05), ours.WithL2Reg(0.01)) },
+	"our Nesterov": func() gorgonia.Solver { return ours.NewMomentum(ours.WithLearnRate(0.05), ours.WithNesterov()) },
+	"our RMSProp":  func() gorgonia.Solver { return ours.NewRMSProp(ours.WithLearnRate(0.01)) },
+	"our Adam":     func() gorgonia.Solver { return ours.NewAdam(ours.WithSchedule(ours.Cosine(0.02, 0, 30))) },
+	"our AdamW":    func() gorgonia.Solver { return ours.NewAdamW(ours.WithLearnRate(0.01), ours.WithClip(0.2)) },
+	"our LARS":     func() gorgonia.Solver { return ours.NewLARS(ours.WithLearnRate(0.1), ours.WithTrust(0.1)) },
+	"our LAMB":     func() gorgonia.Solver { return ours.NewLAMB(ours.WithLearnRate(0.01)) },
 }
 
 const (
@@ -90,7 +100,7 @@ func TestPeersTrainLikeOne(t *testing.T) {
 			tolerance := 1e-12
 			if dtype == tensor.Float32 {
 				tolerance = 1e-4
-				if name == "SGD" || name == "Momentum" {
+				if strings.Contains(name, "SGD") || strings.Contains(name, "Momentum") || strings.Contains(name, "Nesterov") {
 					tolerance = 1e-6
 				}
 			}

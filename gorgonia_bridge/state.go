@@ -1,11 +1,14 @@
 package bridge
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
+
+	"github.com/ringrun/ringrun/elastic"
 )
 
 const (
@@ -22,7 +25,9 @@ const (
 //	| type of the solver | count | count × (name, kind, bits)     |  its numbers
 //	+--------------------+-------+--------------------------------+
 //	| count | count × (values, values × value)                    |  its values
-//	+-------+----------------------------------------+------------+
+//	+-------+-----------------------------------------------------+
+//	| length | bytes | … | 0 |                                      what it saved,
+//	+--------+-------+---+---+                                      if it does
 //	| CRC-32C of all the above                       |
 //	+------------------------------------------------+
 //
@@ -30,8 +35,8 @@ const (
 //	value  uint8 bytes in an element (4: float32, 8: float64), uint8 order
 //	       (1: columns first), uint8 dimensions, a uint64 for each, elements
 //
-// Integers are little-endian: version uint16, the counts uint32, bits uint64,
-// kind and values uint8. Readers refuse any version but their own.
+// Integers are little-endian: version uint16, counts and lengths uint32, bits
+// uint64, kind and values uint8. Readers refuse any version but their own.
 func (b *Bridge) Save(w io.Writer) error {
 	if b.solverErr != nil {
 		return b.solverErr
@@ -48,17 +53,33 @@ func (b *Bridge) Save(w io.Writer) error {
 		e.string(p.name)
 		e.value(v)
 	}
-	var s snapshot
-	if b.solver != nil {
-		var err error
-		if s, err = capture(b.solver, b.params); err != nil {
-			return err
-		}
+	if err := e.solver(b.solver, b.params); err != nil {
+		return err
 	}
-	e.snapshot(s)
 	if err := e.close(); err != nil {
 		return fmt.Errorf("bridge: save state: %w", err)
 	}
+	return nil
+}
+
+// solver writes what s keeps. If it is an elastic.State, then that has no numbers
+// and values that we know of, but bytes that it saves.
+func (e *encoder) solver(s gorgonia.Solver, params []param) error {
+	own, itself := s.(elastic.State)
+	kept := snapshot{Type: typeName(s)}
+	if s != nil && !itself {
+		var err error
+		if kept, err = capture(s, params); err != nil {
+			return err
+		}
+	}
+	if e.snapshot(kept); !itself {
+		return nil
+	}
+	if err := own.Save(pieces{e}); err != nil {
+		return err
+	}
+	e.uint(4, 0)
 	return nil
 }
 
@@ -89,15 +110,25 @@ func (b *Bridge) Load(r io.Reader) error {
 	d := newDecoder(r)
 	values := d.params(b.params)
 	s := d.snapshot(b.solver, b.params)
+	var kept []byte
+	own, itself := b.solver.(elastic.State)
+	if itself {
+		kept = d.pieces()
+	}
 	if err := d.close(); err != nil {
 		return err
+	}
+	if itself { // first: it may refuse
+		if err := own.Load(bytes.NewReader(kept)); err != nil {
+			return fmt.Errorf("%w: %w", ErrState, err)
+		}
 	}
 	for i, p := range b.params {
 		if err := p.set(values[i]); err != nil {
 			return err
 		}
 	}
-	if b.solver != nil {
+	if b.solver != nil && !itself {
 		restore(b.solver, b.params, s)
 	}
 	return nil
@@ -130,10 +161,11 @@ func (d *decoder) params(params []param) []gorgonia.Value {
 
 // snapshot reads what fits the solver s.
 func (d *decoder) snapshot(s gorgonia.Solver, params []param) snapshot {
-	var own snapshot // what s keeps now: names and kinds must be the same
+	own := snapshot{Type: typeName(s)} // what s keeps now: names and kinds must be the same
 	slot := 0
-	if s != nil {
-		own = snapshot{Type: fmt.Sprintf("%T", s), Numbers: numbersOf(s)}
+	_, itself := s.(elastic.State)
+	if s != nil && !itself {
+		own.Numbers = numbersOf(s)
 		slot = perSlot(s)
 	}
 	if t := d.string(); t != own.Type {

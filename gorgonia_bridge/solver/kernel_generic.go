@@ -1,0 +1,5 @@
+//go:build !amd64 || noasm
+
+package solver
+
+var kernels32 = plain[float32]()
