@@ -98,7 +98,7 @@ func (c Config) validate() error {
 	if _, err := codec.ByName(c.Codec); err != nil {
 		return fmt.Errorf("elastic: %w", err)
 	}
-	if c.MinSize > c.Size {
+	if c.Membership.Found && c.MinSize > c.Size {
 		return fmt.Errorf("elastic: at least %d peers wanted, but only %d to start with", c.MinSize, c.Size)
 	}
 	if c.Silence < 10*time.Millisecond {

@@ -12,11 +12,15 @@ import (
 // which its agent chooses.
 func (j *job) env(p *peer) []string {
 	o := j.opts
+	expect := o.n
+	if len(o.join) > 0 {
+		expect = 1 // newcomers wait for nobody, and have begun nothing
+	}
 	return []string{
 		"RINGRUN_ID=" + p.id,
 		"RINGRUN_RUN=" + j.cred.run(),
 		"RINGRUN_SECRET=" + hex.EncodeToString(j.cred.secret),
-		"RINGRUN_EXPECT=" + strconv.Itoa(o.n),
+		"RINGRUN_EXPECT=" + strconv.Itoa(expect),
 		"RINGRUN_MIN_N=" + strconv.Itoa(o.minN),
 		"RINGRUN_TRANSPORT=" + o.transport,
 		"RINGRUN_CODEC=" + o.codec,
