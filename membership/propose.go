@@ -1,0 +1,175 @@
+package membership
+
+import "slices"
+
+// A proposal is one attempt to have the next view chosen.
+type proposal struct {
+	ballot   ballot
+	promises map[string]message
+	quorumAt int // tick at which enough had promised; -1 before
+	view     *View
+	accepts  ids
+	sent     int // tick of the last sending
+}
+
+// advance proposes when it is our turn, and carries our proposal on.
+func (a *agreement) advance() {
+	switch {
+	case a.excluded || a.view.Epoch == 0:
+		return
+	case a.proposal != nil:
+		if a.mayStand() && !a.proposal.ballot.last() {
+			a.propose()
+		}
+		a.carry()
+		return
+	case !a.wanted() || a.allLeave():
+		a.since = -1
+		return
+	case a.since < 0:
+		a.since = a.now
+	}
+	if a.now-a.since >= a.turn() {
+		a.propose()
+		a.carry()
+	}
+}
+
+// turn returns how long this rank leaves the others the first move.
+func (a *agreement) turn() int {
+	before := 0
+	for _, p := range a.view.Peers[:a.view.Rank(a.self.ID)] {
+		if !a.dead[p.ID] && !a.leaving[p.ID] {
+			before++
+		}
+	}
+	if a.leaving[a.self.ID] {
+		before = len(a.view.Peers)
+	}
+	wait := before * stagger
+	if a.attempts > 0 || a.othersTry() {
+		wait += patience
+	}
+	return wait
+}
+
+// othersTry reports whether we have promised a proposer who is not dead.
+func (a *agreement) othersTry() bool {
+	r := a.promised.Rank
+	return a.promised != (ballot{}) && r >= 0 && !a.dead[a.view.Peers[r].ID]
+}
+
+// propose begins a proposal with a ballot above all that we know of.
+func (a *agreement) propose() {
+	a.attempts++
+	round := a.promised.Round + 1
+	if a.mayStand() {
+		round = max(round, lastRound)
+	}
+	a.proposal = &proposal{
+		ballot:   ballot{round, a.view.Rank(a.self.ID)},
+		promises: make(map[string]message),
+		quorumAt: -1,
+		accepts:  ids{},
+		sent:     a.now - repeat,
+	}
+	a.promised = a.proposal.ballot
+	a.proposal.promises[a.self.ID] = a.promise(a.promised)
+}
+
+// carry does the next thing for our proposal: send again, choose, or decide.
+func (a *agreement) carry() {
+	p := a.proposal
+	if p == nil {
+		return
+	}
+	if p.view == nil {
+		a.choose(p)
+	}
+	if p.view != nil && a.enough(p.ballot, p.accepts) {
+		a.adopt(*p.view, p.ballot)
+		a.resend = rebroadcast
+		a.announce()
+		return
+	}
+	if a.now-p.sent < repeat {
+		return
+	}
+	p.sent = a.now
+	for _, m := range a.view.Peers {
+		switch {
+		case m.ID == a.self.ID || a.dead[m.ID] || a.answered(m.ID):
+		case p.view == nil:
+			a.send(m, message{Kind: kindPrepare, Epoch: a.view.Epoch + 1, Ballot: p.ballot})
+		default:
+			a.send(m, message{Kind: kindAccept, Epoch: a.view.Epoch + 1, Ballot: p.ballot, View: p.view})
+		}
+	}
+}
+
+// choose settles what the proposal proposes, once a quorum has promised and
+// everybody else has answered, is dead, or had time enough.
+func (a *agreement) choose(p *proposal) {
+	have := ids{}
+	for id := range p.promises {
+		have[id] = true
+	}
+	if !a.enough(p.ballot, have) {
+		return
+	}
+	if p.quorumAt < 0 {
+		p.quorumAt = a.now
+	}
+	if a.now-p.quorumAt < grace && a.awaits(have) {
+		return
+	}
+	v := a.candidate(p)
+	if len(v.Peers) == 0 {
+		return
+	}
+	p.view = &v
+	p.sent = a.now - repeat
+	a.accepted, a.value = p.ballot, p.view
+	p.accepts[a.self.ID] = true
+}
+
+// awaits reports whether a member that stays has yet to answer.
+func (a *agreement) awaits(have ids) bool {
+	return slices.ContainsFunc(a.view.Peers, func(m Peer) bool {
+		return !have[m.ID] && !a.dead[m.ID] && !a.leaving[m.ID]
+	})
+}
+
+// candidate returns the view that a member of the quorum may already have
+// accepted, the one of the highest ballot, or else the successor as the quorum
+// sees it. A last stand heeds only what was accepted in one: it contradicts
+// nothing in the old group, whose name it does not bear.
+func (a *agreement) candidate(p *proposal) View {
+	var highest ballot
+	var v *View
+	stay := ids{}
+	var come []Peer
+	for id, m := range p.promises {
+		if m.View != nil && (v == nil || highest.less(m.Accepted)) {
+			highest, v = m.Accepted, m.View
+		}
+		stay[id] = true
+		come = append(come, m.Newcomers...)
+		for _, l := range m.Leaving {
+			a.leaving[l] = true
+		}
+	}
+	if v != nil && (highest.last() || !p.ballot.last()) {
+		return *v
+	}
+	for id := range stay {
+		if a.dead[id] || a.leaving[id] {
+			delete(stay, id)
+		}
+	}
+	next := successor(a.view, stay, come)
+	if p.ballot.last() {
+		next.Group = refound(next)
+	}
+	return next
+}
