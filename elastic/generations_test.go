@@ -124,12 +124,12 @@ func TestLeftOutFounderKeepsItsPort(t *testing.T) {
 // comes; all who are left have taken part in the same steps.
 func TestCommitWithoutShards(t *testing.T) {
 	c := newCluster(t, Samples{Count: 1, Batch: 1})
-	var once sync.Once
+	var once, arrive sync.Once
 	var late *peer
 	joined := make(chan struct{})
 	c.heard = func(p *peer, e event) {
 		if p.id == "p3-0" && e.Event == "view" {
-			close(joined)
+			arrive.Do(func() { close(joined) })
 		}
 	}
 	c.loop = func(ctx context.Context, g *Group, p *peer) error {
