@@ -61,6 +61,8 @@ var (
 	gloocc  = []string{"g++", "-std=c++17", "-O3", "-march=native"}
 )
 
+const glooSource = "gloo_allreduce.cc"
+
 // Rivals returns all that can be compared with, installed or not. Where one has
 // several ways to do the same, each is a rival of its own.
 func Rivals() []Rival {
@@ -72,10 +74,10 @@ func Rivals() []Rival {
 		{Name: "mpich-shm", Transport: "shm", compiler: mpich, starter: "mpirun.mpich", source: "mpi_allreduce.c", args: mpi("mpirun.mpich")},
 		{Name: "openmpi-tcp", Transport: "tcp", compiler: openMPI, starter: "mpirun.openmpi", source: "mpi_allreduce.c", args: mpi("mpirun.openmpi", tcpOnly...)},
 		{Name: "mpich-tcp", Transport: "tcp", compiler: mpich, starter: "mpirun.mpich", source: "mpi_allreduce.c", args: mpi("mpirun.mpich"), env: []string{"UCX_TLS=self,tcp", "UCX_NET_DEVICES=lo", "MPIR_CVAR_NOLOCAL=1"}},
-		{Name: "gloo-ring", Transport: "tcp", compiler: gloocc, source: "gloo_allreduce.cc", args: gloo("--algo", "ring")},
-		{Name: "gloo-bcube", Transport: "tcp", compiler: gloocc, source: "gloo_allreduce.cc", args: gloo("--algo", "bcube")},
-		{Name: "gloo-hd", Transport: "tcp", compiler: gloocc, source: "gloo_allreduce.cc", args: gloo("--algo", "old-hd")},
-		{Name: "gloo-hd-busy", Transport: "tcp", compiler: gloocc, source: "gloo_allreduce.cc", args: gloo("--algo", "old-hd", "--sync", "busy")},
+		{Name: "gloo-ring", Transport: "tcp", compiler: gloocc, source: glooSource, args: gloo("--algo", "ring")},
+		{Name: "gloo-bcube", Transport: "tcp", compiler: gloocc, source: glooSource, args: gloo("--algo", "bcube")},
+		{Name: "gloo-hd", Transport: "tcp", compiler: gloocc, source: glooSource, args: gloo("--algo", "old-hd")},
+		{Name: "gloo-hd-busy", Transport: "tcp", compiler: gloocc, source: glooSource, args: gloo("--algo", "old-hd", "--sync", "busy")},
 	}
 }
 
@@ -108,7 +110,7 @@ func (r Rival) Build(ctx context.Context, dir string) (program string, err error
 		return program, nil // another rival has the same
 	}
 	args := append(slices.Clone(r.compiler[1:]), "-o", program, filepath.Join(dir, r.source))
-	if r.source == "gloo_allreduce.cc" {
+	if r.source == glooSource {
 		args = append(args, "-lgloo", "-lpthread")
 	}
 	out, err := exec.CommandContext(ctx, r.compiler[0], args...).CombinedOutput()
@@ -132,6 +134,14 @@ func (r Rival) Run(ctx context.Context, program string, peers int, s Sweep) ([]S
 	args := append(r.args(program, peers), "--peer", r.Name, "--sizes", strings.Join(sizes, ","),
 		"--rounds", strconv.Itoa(s.Rounds), "--min-time", strconv.FormatFloat(s.MinTime.Seconds(), 'f', -1, 64),
 		"--max-foreign", strconv.FormatFloat(s.MaxForeign, 'f', -1, 64), "--max-tries", strconv.Itoa(s.MaxTries))
+	if r.source == glooSource { // else it makes a folder of its own, which a killed one leaves behind
+		store, err := os.MkdirTemp(filepath.Dir(program), "store")
+		if err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(store)
+		args = append(args, "--store", store)
+	}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), r.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
