@@ -22,6 +22,10 @@ func TestAllReduce(t *testing.T) {
 			for _, l := range lengths(n) {
 				checkSum(g, l)
 			}
+			g = open(t, n, ringtest.Options{FrameBytes: 1 << 10}, allreduce.Config{SmallBytes: 4 << 10})
+			for _, l := range []int{0, 1, n - 1, n, n + 1, 997, 1024, 1025} {
+				checkSum(g, l)
+			}
 		})
 	}
 }
@@ -137,21 +141,23 @@ func TestNaN(t *testing.T) {
 func TestPayload(t *testing.T) {
 	for _, n := range []int{2, 3, 4, 7, 8, 16} {
 		for _, length := range []int{0, 1, n - 1, n + 1, 100003, 1 << 18} {
-			g := open(t, n, ringtest.Options{}, allreduce.Config{})
-			g.must(func(ctx context.Context, c *allreduce.Comm) error {
-				return c.AllReduce(ctx, allreduce.Of(make([]float32, length)), allreduce.Sum)
-			})
-			for rank, c := range g.comms {
-				checkPayload(t, c.Stats(), rank, n, length)
+			for _, small := range []int{0, 4 << 10} {
+				g := open(t, n, ringtest.Options{}, allreduce.Config{SmallBytes: small})
+				g.must(func(ctx context.Context, c *allreduce.Comm) error {
+					return c.AllReduce(ctx, allreduce.Of(make([]float32, length)), allreduce.Sum)
+				})
+				for rank, c := range g.comms {
+					checkPayload(t, c.Stats(), rank, n, length, small)
+				}
+				g.close()
 			}
-			g.close()
 		}
 	}
 }
 
-func checkPayload(t *testing.T, s allreduce.Stats, rank, n, length int) {
+func checkPayload(t *testing.T, s allreduce.Stats, rank, n, length, small int) {
 	t.Helper()
-	if small := 4 << 10; 4*length <= small || n == 2 && 4*length <= 8*small {
+	if n == 2 && 4*length <= 32<<10 || n > 2 && small > 0 && 4*length <= small {
 		want := uint64((n - 1) * 4 * length)
 		if s.SentBodies != want || s.Frames != uint64(n-1) || s.Sent != want+s.Frames*ring.HeaderBytes {
 			t.Errorf("size %d, length %d: rank %d sent %+v, want %d bytes in %d frames", n, length, rank, s, want, n-1)

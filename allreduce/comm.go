@@ -22,7 +22,7 @@
 // peers:
 //
 //	                            steps     bytes that a peer sends
-//	AllReduce, up to 4 KiB      n-1       (n-1)S; of two peers up to 32 KiB
+//	AllReduce, SmallBytes       n-1       (n-1)S; of two peers up to 32 KiB
 //	AllReduce                   2(n-1)    2(n-1)/n S
 //	ReduceScatter, AllGather    n-1       (n-1)/n S
 //	Broadcast, Reduce           n-1       S, but for the last one
@@ -57,6 +57,12 @@ type Config struct {
 	// buffered for collectives that a faster peer has started and this one has
 	// not. Default 64 MiB.
 	InFlightBytes int
+	// SmallBytes is the largest vector that more than two peers all-reduce by
+	// passing all vectors round whole: that saves n-1 steps, and sends
+	// (n-1)(1-2/n) times the vector more, which pays while the vector takes less
+	// time on a link than a step does: 6 KB at 1 Gbit/s and 50 µs. Default 0: every
+	// peer sends 2(n-1)/n of the vector. The bits are the same.
+	SmallBytes int
 }
 
 // Comm runs collectives over one ring, and dies with it.
@@ -64,6 +70,7 @@ type Comm struct {
 	ring    *ring.Ring
 	codec   Codec
 	limit   int // Config.InFlightBytes
+	small   int // Config.SmallBytes, -1 if that is 0
 	rank    int
 	size    int
 	peers   []string
@@ -98,6 +105,7 @@ func New(r *ring.Ring, cfg Config) *Comm {
 		ring:     r,
 		codec:    cfg.Codec,
 		limit:    cfg.InFlightBytes,
+		small:    cfg.SmallBytes,
 		rank:     r.Rank(),
 		size:     r.Size(),
 		peers:    r.Peers(),
@@ -112,6 +120,9 @@ func New(r *ring.Ring, cfg Config) *Comm {
 	}
 	if c.codec == nil {
 		c.codec = Raw
+	}
+	if c.small <= 0 {
+		c.small = -1 // not even empty vectors
 	}
 	if c.limit <= 0 {
 		c.limit = 64 << 20

@@ -21,15 +21,10 @@ type exchange struct {
 	done    int    // elements of it that are here
 }
 
-// The largest vectors that are exchanged, in bytes. With n peers an exchange
-// saves n-1 steps and sends (n-1)(1-2/n) times the vector more: that pays while
-// the vector takes less time on a link than a step does, 6 KB at 1 Gbit/s and 50
-// µs. Two peers only give up that the sum of one half overlaps with the sending
-// of the other.
-const (
-	exchangePair = 32 << 10 // between two peers
-	exchangeMany = 4 << 10  // among more
-)
+// exchangePair is the largest vector that two peers exchange, in bytes. They send
+// no more than in a relay, and only give up that the sum of one half overlaps
+// with the sending of the other. Among more peers Config.SmallBytes says.
+const exchangePair = 32 << 10
 
 // exchanges reports whether the work is an exchange: the same on all peers.
 func (w *Work) exchanges() bool {
@@ -39,7 +34,7 @@ func (w *Work) exchanges() bool {
 	if w.c.size == 2 {
 		return w.bytes <= exchangePair
 	}
-	return w.bytes <= exchangeMany
+	return w.bytes <= w.c.small
 }
 
 // open sends a copy: results may be written to the vector before it is sent.

@@ -179,7 +179,7 @@ func Run(ctx context.Context, cfg Config, train func(ctx context.Context, g *Gro
 		return err
 	}
 	report.listening(s.node.ID(), s.node.Addr())
-	g := newGroup(cfg, report, s, allreduce.Config{Codec: coder})
+	g := newGroup(cfg, report, s, allreduce.Config{Codec: coder, SmallBytes: smallBytes})
 	ctx, cancel := context.WithCancel(ctx)
 	managed := make(chan struct{})
 	go func() {

@@ -20,6 +20,8 @@ const (
 	leaveTimeout  = 2 * time.Second
 	partTimeout   = time.Second
 	confirmTime   = 100 * time.Millisecond
+
+	smallBytes = 4 << 10 // see allreduce.Config
 )
 
 // A Group is this peer's place among the others while it trains. Its methods
