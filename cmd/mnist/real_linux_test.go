@@ -209,6 +209,10 @@ func TestRealKill(t *testing.T) {
 					t.Errorf("rank %d sees %d peers at the end, want %d", s.Rank, s.Size, tt.n-1)
 				}
 			}
+			doors := strings.Count(strings.Join(j.seen, "\n"), "one more peer: ringrun -join")
+			if want := map[bool]int{true: 2, false: 1}[tt.victim == 0]; doors != want { // others could join at p0's address
+				t.Errorf("told %d times how to join, want %d", doors, want)
+			}
 		})
 	}
 }

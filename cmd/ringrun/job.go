@@ -32,6 +32,7 @@ const (
 // A peer is a worker as the launcher sees it.
 type peer struct {
 	id         string
+	addr       string // where it listens
 	conn       *conn
 	state      state
 	why        string // its own report of a failure
@@ -53,6 +54,7 @@ type job struct {
 	quit   chan struct{} // closed when nobody reads events any more
 
 	founded  bool           // others can join
+	door     int            // the worker whose address was told for joining
 	broken   bool           // the job failed as a whole, and said why
 	sig      syscall.Signal // that ended ringrun
 	halting  bool

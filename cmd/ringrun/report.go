@@ -23,6 +23,7 @@ func (j *job) report(i int, line []byte) {
 	}
 	switch r.Event {
 	case "listening":
+		p.addr = r.Addr
 		j.record(r.Addr)
 		if i == 0 && !j.founded && !j.halting {
 			j.found(r.Addr)
@@ -46,17 +47,38 @@ func (j *job) tellViews(all bool) {
 			j.out.note("%s", line)
 		}
 	}
+	j.tellDoor()
+}
+
+// tellDoor tells another address for joining when the worker at the last one told
+// is gone.
+func (j *job) tellDoor() {
+	if !j.founded || j.halting || j.peers[j.door].state == running {
+		return
+	}
+	for i, p := range j.peers {
+		if p.state == running && p.addr != "" && !j.views.finished[p.id] {
+			j.door = i
+			j.note(p.addr, "")
+			return
+		}
+	}
+}
+
+// note tells how to join at an address.
+func (j *job) note(addr, prefix string) {
+	how := ""
+	if j.cred.shared != "" {
+		how = " (elsewhere with the same secret)"
+	}
+	j.out.note("%sone more peer: ringrun -join %s %s%s", prefix, addr, j.opts.prog, how)
 }
 
 // found starts the others when the founder listens.
 func (j *job) found(addr string) {
 	j.founded = true
 	j.deadline.Stop()
-	how := ""
-	if j.cred.shared != "" {
-		how = " (elsewhere with the same secret)"
-	}
-	j.out.note("listening; one more peer: ringrun -join %s %s%s", addr, j.opts.prog, how)
+	j.note(addr, "listening; ")
 	for i, p := range j.peers {
 		if p.state == waiting {
 			j.start(i, nil, hostsOf([]string{addr}), "RINGRUN_JOIN="+addr)
