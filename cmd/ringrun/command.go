@@ -65,7 +65,9 @@ func optionFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.IntFlag{Name: "n", Usage: "start `N` workers (default: one, or one per slot of -H)"},
 		&cli.StringFlag{Name: "H", Usage: "start them on these `HOSTS`: name:slots,… by the system's ssh, without a password; " +
-			"[address]:slots for IPv6; localhost and this host's own name need no ssh"},
+			"[address]:slots for IPv6; localhost and this host's own name need no ssh (default: the nodes of the Slurm job we are in, " +
+			"by srun; else this host)"},
+		&cli.StringFlag{Name: "hostfile", Usage: "the hosts are in this `FILE`, one a line: name:slots, or name slots=N"},
 		&cli.StringFlag{Name: "join", Usage: "join the run that has a peer at `ADDR` (host:port), instead of founding one"},
 		&cli.StringFlag{Name: "transport", Value: "auto", Usage: "how gradients travel: `auto|shm|tcp|rtc` (shared memory on one host, TCP between hosts; or WebRTC data channels)"},
 		&cli.StringFlag{Name: "codec", Value: "raw", Usage: "how they are written: `raw|half|zstd` (as they are, 16-bit floats, compressed)"},

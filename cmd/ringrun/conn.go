@@ -43,7 +43,7 @@ type conn struct {
 func dialAgent(ctx context.Context, h host, self string, r *remote, g *guard, note func(string, ...any)) (*conn, error) {
 	c := &conn{host: h, guard: g, cmd: exec.Command(self, "_agent")}
 	if r != nil {
-		c.cmd = sshCommand(context.WithoutCancel(ctx), h.name, "exec "+quote(self)+" _agent")
+		c.cmd = h.shell(context.WithoutCancel(ctx), "exec "+quote(self)+" _agent")
 	}
 	inGroup(c.cmd)
 	if err := c.start(note); err != nil {

@@ -13,7 +13,10 @@ import (
 func (j *job) env(p *peer) []string {
 	o := j.opts
 	expect := o.n
-	if len(o.join) > 0 {
+	switch {
+	case o.step != nil:
+		expect = o.step.size
+	case len(o.join) > 0:
 		expect = 1 // newcomers wait for nobody, and have begun nothing
 	}
 	return []string{
@@ -27,6 +30,13 @@ func (j *job) env(p *peer) []string {
 		"RINGRUN_SILENCE=" + o.silence.String(),
 		"RINGRUN_LOG=" + o.log,
 	}
+}
+
+func (j *job) peerID(worker int) string {
+	if s := j.opts.step; s != nil {
+		return peerID(s.rank, s.size, false)
+	}
+	return peerID(worker, j.opts.n, len(j.opts.join) > 0)
 }
 
 // peerID begins with the number of the worker, so that the IDs of one run sort

@@ -13,7 +13,16 @@ type host struct {
 	name  string // as ssh understands it, without brackets
 	slots int
 	local bool // this machine
+	via   via  // how else to get there
 }
+
+// A via is a way to run a shell on another host.
+type via int
+
+const (
+	viaSSH   via = iota
+	viaSlurm     // srun, in the allocation of a Slurm job
+)
 
 // address is how other hosts may know it: the name without a user.
 func (h host) address() string { return h.name[strings.LastIndex(h.name, "@")+1:] }

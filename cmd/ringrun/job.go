@@ -81,7 +81,7 @@ func newJob(o options, cred credential, recs records, out *printer) *job {
 // run starts the workers and returns when none is left.
 func (j *job) run(signals <-chan syscall.Signal) error {
 	for i, h := range j.opts.place {
-		p := &peer{id: peerID(i, j.opts.n, len(j.opts.join) > 0), conn: j.conns[h]}
+		p := &peer{id: j.peerID(i), conn: j.conns[h]}
 		j.peers = append(j.peers, p)
 		j.views.index[p.id] = i
 	}
@@ -119,7 +119,11 @@ func (j *job) begin() {
 		return
 	}
 	c := j.peers[0].conn
-	j.start(0, c.reached(j.conns), c.toward(j.conns), "RINGRUN_FOUND=1")
+	toward := c.toward(j.conns)
+	if j.opts.step != nil {
+		toward = j.opts.step.others()
+	}
+	j.start(0, c.reached(j.conns), toward, "RINGRUN_FOUND=1")
 }
 
 func (j *job) start(i int, reached, toward []string, how string) {

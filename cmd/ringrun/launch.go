@@ -20,6 +20,15 @@ func (s interrupted) Error() string { return "ended by " + unix.SignalName(sysca
 
 // launch is what the ringrun command does.
 func launch(ctx context.Context, c *cli.Command) error {
+	err := runJob(ctx, c)
+	var sig interrupted
+	if errors.As(err, &sig) {
+		return exitStatus(128 + int(sig))
+	}
+	return err
+}
+
+func runJob(ctx context.Context, c *cli.Command) error {
 	o, err := parseOptions(c, os.Args[1:])
 	if err != nil {
 		return err
@@ -28,27 +37,33 @@ func launch(ctx context.Context, c *cli.Command) error {
 	if err != nil {
 		return err
 	}
+	ctx, signals := catchSignals(ctx)
 	recs := openRecords()
-	cred, err := findCredential(o, os.Getenv("RINGRUN_SECRET"), recs)
+	cred, err := o.credential(ctx, recs)
 	if err != nil {
 		return err
 	}
-	ctx, signals := catchSignals(ctx)
 	g, err := startGuard()
 	if err != nil {
 		return err
 	}
 	defer g.close()
 	j := newJob(o, cred, recs, newPrinter(os.Stdout, os.Stderr))
-	err = j.connect(ctx, prog, g)
-	if err == nil {
-		err = j.run(signals)
+	if err := j.connect(ctx, prog, g); err != nil {
+		return err
 	}
-	var sig interrupted
-	if errors.As(err, &sig) {
-		return exitStatus(128 + int(sig))
+	return j.run(signals)
+}
+
+// credential finds the secret of the run; a task of a Slurm step that is not the
+// first also learns whom to join.
+func (o *options) credential(ctx context.Context, recs records) (credential, error) {
+	if o.step == nil || o.step.rank == 0 {
+		return findCredential(*o, os.Getenv("RINGRUN_SECRET"), recs)
 	}
-	return err
+	rec, err := o.step.meet(ctx)
+	o.join = []string{rec.Addr}
+	return credential{secret: rec.Secret}, err
 }
 
 // catchSignals returns a context that the first signal cancels, and all signals.
@@ -84,7 +99,7 @@ func (j *job) connect(ctx context.Context, prog program, g *guard) error {
 			continue
 		}
 		reaching.Go(func() (err error) {
-			remotes[i], err = reach(rctx, h.name, g)
+			remotes[i], err = reach(rctx, h, g)
 			return err
 		})
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +24,7 @@ type options struct {
 	silence    time.Duration
 	log        string
 	secretFile string
+	step       *slurmStep // this launcher runs one of its tasks; nil: no such thing
 	prog       string
 	args       []string
 }
@@ -57,8 +59,16 @@ func parseOptions(c *cli.Command, raw []string) (options, error) {
 
 func (o *options) parsePlaces(c *cli.Command) error {
 	var err error
-	if o.hosts, err = parseHosts(c.String("H")); err != nil {
-		return usagef("-H %s: %w", c.String("H"), err)
+	if o.hosts, err = findHosts(c, os.Getenv); err != nil {
+		return err
+	}
+	if len(o.hosts) == 0 && !c.IsSet("join") {
+		if o.step, err = findStep(os.Getenv); err != nil {
+			return err
+		}
+	}
+	if o.step != nil && c.IsSet("n") {
+		return usagef("-n %d: srun has started %d tasks already, one worker each", o.n, o.step.size)
 	}
 	if c.IsSet("join") {
 		if o.join, err = parseAddrs(c.String("join")); err != nil {
@@ -66,9 +76,6 @@ func (o *options) parsePlaces(c *cli.Command) error {
 		}
 	}
 	if len(o.hosts) == 0 {
-		if c.IsSet("H") {
-			return usagef("-H: no host is named")
-		}
 		o.n = max(o.n, 1)
 		o.hosts = []host{{name: "localhost", slots: o.n, local: true}}
 	}
@@ -78,6 +85,33 @@ func (o *options) parsePlaces(c *cli.Command) error {
 	o.n = len(o.place)
 	o.hosts = o.hosts[:o.place[o.n-1]+1]
 	return nil
+}
+
+// findHosts returns the hosts that the command line names, or those of the Slurm
+// allocation we are in; none means this one.
+func findHosts(c *cli.Command, getenv func(string) string) ([]host, error) {
+	list, file := c.String("H"), c.String("hostfile")
+	switch {
+	case c.IsSet("join") && !c.IsSet("H") && !c.IsSet("hostfile"):
+		return nil, nil
+	case c.IsSet("H") && c.IsSet("hostfile"):
+		return nil, usagef("-H and -hostfile: which of the two?")
+	case c.IsSet("H") && list == "":
+		return nil, usagef("-H: no host is named")
+	case c.IsSet("H"):
+		hosts, err := parseHosts(list)
+		if err != nil {
+			return nil, usagef("-H %s: %w", list, err)
+		}
+		return hosts, nil
+	case c.IsSet("hostfile"):
+		hosts, err := readHostFile(file)
+		if err != nil {
+			return nil, usagef("-hostfile %s: %w", file, err)
+		}
+		return hosts, nil
+	}
+	return slurmHosts(getenv)
 }
 
 func (o *options) validate() error {
@@ -93,9 +127,13 @@ func (o *options) validate() error {
 			return usagef("-%s %s: want %s", f.name, f.value, strings.Join(f.allowed, ", "))
 		}
 	}
+	total := o.n
+	if o.step != nil {
+		total = o.step.size
+	}
 	switch {
-	case o.minN < 1 || o.minN > o.n:
-		return usagef("-min-n %d: want 1 to %d, the number of workers", o.minN, o.n)
+	case o.minN < 1 || o.minN > total:
+		return usagef("-min-n %d: want 1 to %d, the number of workers", o.minN, total)
 	case o.port < 0 || o.port > 65535:
 		return usagef("-port %d: want 1 to 65535", o.port)
 	case o.port != 0 && len(o.join) > 0:

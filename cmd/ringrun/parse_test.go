@@ -22,14 +22,14 @@ func TestParseHosts(t *testing.T) {
 		want []host
 	}{
 		{"", nil},
-		{"a:2,b:1", []host{{"a", 2, false}, {"b", 1, false}}},
-		{"a,me@b.example:3", []host{{"a", 1, false}, {"me@b.example", 3, false}}},
-		{"localhost:4", []host{{"localhost", 4, true}}},
-		{own, []host{{own, 1, true}}},
-		{"127.0.0.1:2,me@localhost", []host{{"127.0.0.1", 2, true}, {"me@localhost", 1, false}}},
-		{"[::1]:2", []host{{"::1", 2, true}}},
-		{"[2001:db8::7],me@[2001:db8::8]:3", []host{{"2001:db8::7", 1, false}, {"me@2001:db8::8", 3, false}}},
-		{"[fe80::1%eth0]:2", []host{{"fe80::1%eth0", 2, false}}},
+		{"a:2,b:1", []host{{name: "a", slots: 2, local: false}, {name: "b", slots: 1, local: false}}},
+		{"a,me@b.example:3", []host{{name: "a", slots: 1, local: false}, {name: "me@b.example", slots: 3, local: false}}},
+		{"localhost:4", []host{{name: "localhost", slots: 4, local: true}}},
+		{own, []host{{name: own, slots: 1, local: true}}},
+		{"127.0.0.1:2,me@localhost", []host{{name: "127.0.0.1", slots: 2, local: true}, {name: "me@localhost", slots: 1, local: false}}},
+		{"[::1]:2", []host{{name: "::1", slots: 2, local: true}}},
+		{"[2001:db8::7],me@[2001:db8::8]:3", []host{{name: "2001:db8::7", slots: 1, local: false}, {name: "me@2001:db8::8", slots: 3, local: false}}},
+		{"[fe80::1%eth0]:2", []host{{name: "fe80::1%eth0", slots: 2, local: false}}},
 	} {
 		got, err := parseHosts(tt.list)
 		if err != nil || !reflect.DeepEqual(got, tt.want) {

@@ -23,10 +23,10 @@ const (
 	shipWait  = 5 * time.Minute // for one file to arrive
 )
 
-// A remote is the part of another host that ringrun uses: ssh, a POSIX shell,
-// and a folder to which it copies itself and the program, each under its hash.
+// A remote is the part of another host that ringrun uses: a POSIX shell that ssh
+// or srun reaches, and a folder to which it copies itself and the program, each under its hash.
 type remote struct {
-	host  string
+	host  host
 	dir   string // absolute
 	guard *guard
 }
@@ -35,10 +35,10 @@ type remote struct {
 const marker = "ringrun-says "
 
 // reach makes sure that a host answers, and can run what runs here.
-func reach(ctx context.Context, hostName string, g *guard) (*remote, error) {
+func reach(ctx context.Context, h host, g *guard) (*remote, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, reachWait, fmt.Errorf("no answer within %v", reachWait))
 	defer cancel()
-	r := &remote{host: hostName, guard: g}
+	r := &remote{host: h, guard: g}
 	said, err := r.script(ctx, nil, `
 umask 077
 d=${XDG_CACHE_HOME:-$HOME/.cache}/ringrun
@@ -46,13 +46,13 @@ mkdir -p "$d" && cd "$d" || exit 1
 echo "`+marker+`os $(uname -s) $(uname -m)"
 echo "`+marker+`dir $(pwd)"`)
 	if err != nil {
-		return nil, fmt.Errorf("host %s: %w", hostName, err)
+		return nil, fmt.Errorf("host %s: %w", h.name, err)
 	}
 	if r.dir = said["dir"]; !path.IsAbs(r.dir) {
-		return nil, fmt.Errorf("host %s: its shell does not answer as a POSIX shell does", hostName)
+		return nil, fmt.Errorf("host %s: its shell does not answer as a POSIX shell does", h.name)
 	}
 	if there, here := platform(said["os"]), runtime.GOOS+"/"+runtime.GOARCH; there != here {
-		return nil, fmt.Errorf("host %s is %s, and a program for %s does not run there", hostName, there, here)
+		return nil, fmt.Errorf("host %s is %s, and a program for %s does not run there", h.name, there, here)
 	}
 	return r, nil
 }
@@ -102,11 +102,11 @@ func (r *remote) put(ctx context.Context, file string, note func(string, ...any)
 		return to, nil
 	}
 	if err == nil {
-		note("copying %s (%.1f MB) to %s", filepath.Base(file), float64(size)/1e6, r.host)
+		note("copying %s (%.1f MB) to %s", filepath.Base(file), float64(size)/1e6, r.host.name)
 		err = r.ship(ctx, f, to, hash, size)
 	}
 	if err != nil {
-		return "", fmt.Errorf("host %s: copy %s: %w", r.host, filepath.Base(file), err)
+		return "", fmt.Errorf("host %s: copy %s: %w", r.host.name, filepath.Base(file), err)
 	}
 	return to, nil
 }
@@ -136,11 +136,11 @@ mv -f "$new" "$to"`)
 // script runs in a POSIX shell on the host. It returns what it said: the words
 // after the marker by their first word.
 func (r *remote) script(ctx context.Context, stdin io.Reader, text string) (map[string]string, error) {
-	cmd := sshCommand(ctx, r.host, text)
+	cmd := r.host.shell(ctx, text)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
 	if err := runGuarded(cmd, r.guard); err != nil {
-		return nil, sshError(ctx, err, stderr.Bytes())
+		return nil, shellError(ctx, err, stderr.Bytes())
 	}
 	said := map[string]string{}
 	for line := range strings.Lines(stdout.String()) {
@@ -152,23 +152,28 @@ func (r *remote) script(ctx context.Context, stdin io.Reader, text string) (map[
 	return said, nil
 }
 
-// sshCommand never asks for a password, nor whether a host key is the right one.
-func sshCommand(ctx context.Context, hostName, script string) *exec.Cmd {
+// shell runs a script on the host. It never asks for a password, nor whether a
+// host key is the right one.
+func (h host) shell(ctx context.Context, script string) *exec.Cmd {
+	if h.via == viaSlurm { // beside other steps of the job, with one task
+		return exec.CommandContext(ctx, "srun", "--overlap", "--nodes=1", "--ntasks=1", "--nodelist="+h.name,
+			"--quiet", "--unbuffered", "sh", "-c", script)
+	}
 	return exec.CommandContext(ctx, "ssh", "-T",
 		"-o", "BatchMode=yes", "-o", "ConnectTimeout=8",
 		"-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3",
-		hostName, "exec sh -c "+quote(script))
+		h.name, "exec sh -c "+quote(script))
 }
 
-// sshError prefers what ssh said last to the fact that it failed.
-func sshError(ctx context.Context, err error, stderr []byte) error {
+// shellError prefers what ssh or srun said last to the fact that it failed.
+func shellError(ctx context.Context, err error, stderr []byte) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	if last := lastLine(stderr); last != "" {
 		return errors.New(last)
 	}
-	return fmt.Errorf("ssh: %w", err)
+	return err
 }
 
 func lastLine(b []byte) string {

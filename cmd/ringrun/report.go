@@ -79,6 +79,14 @@ func (j *job) found(addr string) {
 	j.founded = true
 	j.deadline.Stop()
 	j.note(addr, "listening; ")
+	if s := j.opts.step; s != nil {
+		remove, err := s.tell(addr, j.cred.secret)
+		if err != nil {
+			j.fail("the other tasks of the Slurm step cannot be told where to join: %v", err)
+			return
+		}
+		j.unrecord = append(j.unrecord, remove)
+	}
 	for i, p := range j.peers {
 		if p.state == waiting {
 			j.start(i, nil, hostsOf([]string{addr}), "RINGRUN_JOIN="+addr)
