@@ -86,8 +86,11 @@ type Config struct {
 }
 
 // FromEnv reads a Config from RINGRUN_ID, _RUN, _SECRET (hexadecimal), _BIND,
-// _ADVERTISE, _FOUND (1), _JOIN (addresses with commas between) and _EXPECT. With
-// none of them set, this process is to found a group of one that nobody can join.
+// _ADVERTISE, _FOUND (1), _JOIN (addresses with commas between) and _EXPECT. If
+// neither _FOUND nor _JOIN is set, another launcher may have said which process
+// this is: RANK and WORLD_SIZE (or Open MPI's and Slurm's words for them), with
+// MASTER_ADDR and MASTER_PORT. With nothing set, this process is to found a group
+// of one that nobody can join.
 func FromEnv() (Config, error) {
 	e := env{}
 	c := Config{
@@ -99,6 +102,9 @@ func FromEnv() (Config, error) {
 		Found:     e.bool("RINGRUN_FOUND"),
 		Join:      e.list("RINGRUN_JOIN"),
 		Expect:    e.int("RINGRUN_EXPECT"),
+	}
+	if e.err == nil && !c.Found && len(c.Join) == 0 {
+		e.err = c.fromDialect(os.Getenv)
 	}
 	switch {
 	case e.err != nil:

@@ -28,6 +28,10 @@ Options:
 `
 
 const helpTail = `
+Commands:
+  ringrun man                  prints the manual page
+  ringrun completion SHELL     prints what makes bash, zsh, fish or pwsh complete options
+
 Each line of output begins with the number of its worker; lines of ringrun itself
 begin with "ringrun:". Ctrl-C is passed on to the workers; a second one, or 5 s,
 kills them. A worker killed by a signal does not end the run: the others go on.
@@ -42,9 +46,12 @@ func newCommand() *cli.Command {
 	flags := optionFlags()
 	return &cli.Command{
 		Name:                          "ringrun",
+		Usage:                         "start peers that train together",
+		UsageText:                     "ringrun [options] PROG [arguments of PROG]",
 		Flags:                         flags,
 		StopOnNthArg:                  &progIsFirst,
 		HideHelpCommand:               true,
+		EnableShellCompletion:         true,
 		CustomRootCommandHelpTemplate: helpHead + helpFlags(flags) + helpTail,
 		OnUsageError: func(_ context.Context, _ *cli.Command, err error, _ bool) error {
 			return usageError{err}
@@ -52,6 +59,7 @@ func newCommand() *cli.Command {
 		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // exitCode does that
 		Action:         launch,
 		Commands: []*cli.Command{
+			manual(),
 			{Name: "_agent", Hidden: true, Action: func(context.Context, *cli.Command) error { return runAgent() }},
 			{Name: "_guard", Hidden: true, Action: func(context.Context, *cli.Command) error { return runGuard() }},
 			{Name: "_gate", Hidden: true, SkipFlagParsing: true, Action: func(_ context.Context, c *cli.Command) error {
@@ -75,6 +83,7 @@ func optionFlags() []cli.Flag {
 		&cli.IntFlag{Name: "port", Usage: "the founder listens on this `PORT` (default: any)"},
 		&cli.DurationFlag{Name: "silence", Value: time.Second, Usage: "a neighbour that is silent for this `TIME` is lost"},
 		&cli.StringFlag{Name: "log", Value: "warn", Usage: "what workers log of their group: `debug|info|warn`"},
+		&cli.StringFlag{Name: "config", Usage: "options and program are in this YAML `FILE`; the command line counts more"},
 		&cli.StringFlag{Name: "secret-file", Usage: "the run's secret is in this `FILE`, at least 16 bytes (default: RINGRUN_SECRET, " +
 			"in hex; else a fresh one, which later -join of the same user on this machine find by themselves)"},
 	}
@@ -85,14 +94,7 @@ func helpFlags(flags []cli.Flag) string {
 	const column, width = 22, 80
 	var b strings.Builder
 	for _, f := range flags {
-		doc := f.(cli.DocGenerationFlag)
-		usage := doc.GetUsage()
-		_, value, _ := strings.Cut(usage, "`")
-		value, _, _ = strings.Cut(value, "`")
-		usage = strings.ReplaceAll(usage, "`", "")
-		if v := doc.GetValue(); v != "" && v != "0" {
-			usage += fmt.Sprintf(" (default: %s)", strings.Trim(v, `"`))
-		}
+		value, usage := flagHelp(f)
 		line := fmt.Sprintf("  %-*s", column-2, "-"+f.Names()[0]+" "+value)
 		for _, word := range strings.Fields(usage) {
 			if len([]rune(line))+1+len([]rune(word)) > width {
@@ -104,6 +106,19 @@ func helpFlags(flags []cli.Flag) string {
 		b.WriteString(line + "\n")
 	}
 	return b.String()
+}
+
+// flagHelp returns what stands for the value of a flag, and what it is good for.
+func flagHelp(f cli.Flag) (value, usage string) {
+	doc := f.(cli.DocGenerationFlag)
+	usage = doc.GetUsage()
+	_, value, _ = strings.Cut(usage, "`")
+	value, _, _ = strings.Cut(value, "`")
+	usage = strings.ReplaceAll(usage, "`", "")
+	if v := doc.GetValue(); v != "" && v != "0" {
+		usage += fmt.Sprintf(" (default: %s)", strings.Trim(v, `"`))
+	}
+	return value, usage
 }
 
 // programArgs are the arguments from PROG on. The parser swallows a "--" that

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net"
+	"os"
+	"slices"
 	"strconv"
 )
 
@@ -19,17 +21,41 @@ func (j *job) env(p *peer) []string {
 	case len(o.join) > 0:
 		expect = 1 // newcomers wait for nobody, and have begun nothing
 	}
-	return []string{
-		"RINGRUN_ID=" + p.id,
-		"RINGRUN_RUN=" + j.cred.run(),
-		"RINGRUN_SECRET=" + hex.EncodeToString(j.cred.secret),
-		"RINGRUN_EXPECT=" + strconv.Itoa(expect),
-		"RINGRUN_MIN_N=" + strconv.Itoa(o.minN),
-		"RINGRUN_TRANSPORT=" + o.transport,
-		"RINGRUN_CODEC=" + o.codec,
-		"RINGRUN_SILENCE=" + o.silence.String(),
-		"RINGRUN_LOG=" + o.log,
+	return append(j.place(p),
+		"RINGRUN_ID="+p.id,
+		"RINGRUN_RUN="+j.cred.run(),
+		"RINGRUN_SECRET="+hex.EncodeToString(j.cred.secret),
+		"RINGRUN_EXPECT="+strconv.Itoa(expect),
+		"RINGRUN_MIN_N="+strconv.Itoa(o.minN),
+		"RINGRUN_TRANSPORT="+o.transport,
+		"RINGRUN_CODEC="+o.codec,
+		"RINGRUN_SILENCE="+o.silence.String(),
+		"RINGRUN_LOG="+o.log,
+	)
+}
+
+// place is where the worker stands among those that begin together, in the words
+// of other launchers, for programs that ask. Newcomers have no such place.
+func (j *job) place(p *peer) []string {
+	rank, size := slices.Index(j.peers, p), j.opts.n
+	switch {
+	case j.opts.step != nil:
+		rank, size = j.opts.step.rank, j.opts.step.size
+	case len(j.opts.join) > 0:
+		return nil
 	}
+	return []string{
+		"RANK=" + strconv.Itoa(rank), "WORLD_SIZE=" + strconv.Itoa(size), "LOCAL_RANK=" + strconv.Itoa(j.localRank(rank)),
+	}
+}
+
+// localRank counts the workers of the same host that come before.
+func (j *job) localRank(worker int) int {
+	if j.opts.step != nil {
+		rank, _ := strconv.Atoi(os.Getenv("SLURM_LOCALID"))
+		return rank
+	}
+	return worker - slices.Index(j.opts.place, j.opts.place[worker])
 }
 
 func (j *job) peerID(worker int) string {

@@ -30,7 +30,14 @@ type options struct {
 }
 
 func parseOptions(c *cli.Command, raw []string) (options, error) {
+	file, err := readConfig(c)
+	if err != nil {
+		return options{}, err
+	}
 	args := programArgs(c.Args().Slice(), raw)
+	if len(args) == 0 && file.Program != "" {
+		args = append([]string{file.Program}, file.Args...)
+	}
 	o := options{
 		n:          c.Int("n"),
 		transport:  c.String("transport"),
