@@ -108,7 +108,7 @@ func (d *doorman) answer(rw io.ReadWriter, grouped bool) (kind byte, err error) 
 		return 0, d.refuse(rw, fmt.Errorf("a peer that speaks version %d, not %d", g.version, helloVersion))
 	}
 	h, err := parseHello(g.body)
-	if err != nil || g.kind != helloStream && g.kind != helloProbe && g.kind != helloHold {
+	if err != nil || !isHello(g.kind) {
 		return 0, errGreeting
 	}
 	if h.run != d.run {
@@ -128,6 +128,14 @@ func (d *doorman) answer(rw io.ReadWriter, grouped bool) (kind byte, err error) 
 		return g.kind, &refusedError{who: fmt.Sprintf("peer %q, which has another secret", printable(h.id))}
 	}
 	return g.kind, nil
+}
+
+func isHello(kind byte) bool {
+	switch kind {
+	case helloStream, helloProbe, helloHold, helloControl:
+		return true
+	}
+	return false
 }
 
 // welcome sends a welcome and returns its bytes.

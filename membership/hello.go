@@ -49,7 +49,8 @@ const (
 	helloWelcome
 	helloRefusal
 	helloProof
-	helloHold // nothing follows: that the stream ends is the news
+	helloHold    // nothing follows: that the stream ends is the news
+	helloControl // TLS and HTTP follow
 )
 
 // A greeting is one message of the handshake.

@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -76,6 +77,10 @@ type Config struct {
 
 	// Meta is what the others need to open links to this peer, at most 1 KiB.
 	Meta []byte
+
+	// Control answers those who know the secret but are no peers, see
+	// ControlClient. Default: they are turned away.
+	Control http.Handler
 
 	// JoinTimeout bounds joining (default 30 s). That nobody answers is
 	// reported within 10 s all the same.

@@ -40,6 +40,7 @@ type transport struct {
 	listener  *net.TCPListener
 	socket    *net.UDPConn
 	advertise netip.AddrPort
+	control   *controller // nil: none
 	grouped   atomic.Bool // we are in a view, or founded the group
 
 	packets chan *memberlist.Packet // unbuffered: the kernel has a buffer
@@ -72,6 +73,14 @@ func listen(cfg Config) (*transport, error) {
 		return nil, err
 	}
 	s.SetReadBuffer(udpBufferBytes) // best effort; gossip tolerates loss
+	if t.control, err = newController(cfg, l.Addr(), t.quit); err != nil {
+		l.Close()
+		s.Close()
+		return nil, err
+	}
+	if t.control != nil {
+		t.wg.Go(func() { t.control.server.Serve(t.control) })
+	}
 	t.wg.Go(t.accept)
 	t.wg.Go(t.receive)
 	return t, nil
@@ -127,6 +136,10 @@ func (t *transport) serve(c net.Conn) {
 		c.SetDeadline(time.Time{})
 		io.Copy(io.Discard, s) // until either end goes
 		s.Close()
+		return
+	}
+	if err == nil && kind == helloControl {
+		t.control.serve(s)
 		return
 	}
 	if err != nil || kind != helloStream {
@@ -212,6 +225,9 @@ func (t *transport) Shutdown() error {
 		close(t.quit)
 		t.listener.Close()
 		t.socket.Close()
+		if t.control != nil {
+			t.control.server.Close()
+		}
 	}
 	for _, f := range open {
 		f()
