@@ -64,8 +64,10 @@ func (g *Group) begin(s Samples) error {
 // shard returns the next pass. more is false at the end of the run, when all
 // peers have committed the last step.
 func (g *Group) shard(ctx context.Context) (s Shard, more bool, err error) {
+	defer g.meter.enter(Computing)
 	switch {
 	case !g.next.holding:
+		g.meter.enter(Waiting)
 		if more, err := g.take(ctx); !more {
 			return Shard{}, false, err
 		}
@@ -129,7 +131,9 @@ func (g *Group) Commit(ctx context.Context, reduce func(c *allreduce.Comm, w Wei
 	} else if !g.next.holding {
 		return false, errors.New("elastic: Commit without a step: take a shard first")
 	}
+	defer g.meter.enter(Computing)
 	for {
+		g.meter.enter(Waiting)
 		gen, err := g.sync(ctx)
 		if err != nil {
 			return false, err
@@ -137,6 +141,7 @@ func (g *Group) Commit(ctx context.Context, reduce func(c *allreduce.Comm, w Wei
 		if !g.next.holding {
 			return false, nil
 		}
+		g.meter.enter(Reducing)
 		if !g.next.dealt {
 			g.next = step{dealt: true, holding: true, weights: Weights{1, float64(len(gen.view.Peers))}}
 		}
@@ -160,10 +165,12 @@ func (g *Group) confirm(gen *generation) {
 }
 
 func (g *Group) apply(apply func() error) error {
+	g.meter.enter(Applying)
 	if err := apply(); err != nil {
 		return err
 	}
 	g.steps++
+	g.meter.committed(g.steps)
 	if g.ledger != nil {
 		g.ledger.commit(g.next.consumed)
 	}

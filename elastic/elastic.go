@@ -32,6 +32,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -173,6 +174,8 @@ func Run(ctx context.Context, cfg Config, train func(ctx context.Context, g *Gro
 		return err
 	}
 	report := newReport(cfg.Report)
+	in := newInspector()
+	cfg.Membership.Control = in
 	s, err := join(ctx, cfg)
 	if err != nil {
 		report.failed(cfg.Membership.ID, err)
@@ -180,18 +183,17 @@ func Run(ctx context.Context, cfg Config, train func(ctx context.Context, g *Gro
 	}
 	report.listening(s.node.ID(), s.node.Addr())
 	g := newGroup(cfg, report, s, allreduce.Config{Codec: coder, SmallBytes: smallBytes})
+	in.group.Store(g)
 	ctx, cancel := context.WithCancel(ctx)
-	managed := make(chan struct{})
-	go func() {
-		defer close(managed)
-		g.manage(ctx)
-	}()
+	var managed sync.WaitGroup
+	managed.Go(func() { g.manage(ctx) })
+	managed.Go(func() { g.watchStalls(ctx) })
 	err = train(ctx, g)
 	if err == nil {
 		err = g.finish(ctx)
 	}
 	cancel()
-	<-managed
+	managed.Wait()
 	if err != nil {
 		report.failed(g.id(), err)
 	} else {

@@ -30,6 +30,7 @@ type Group struct {
 	cfg    Config
 	comm   allreduce.Config
 	report *report
+	meter  *meter
 
 	mu      sync.Mutex // guards the fields up to the next blank line
 	session *session
@@ -66,7 +67,7 @@ type step struct {
 }
 
 func newGroup(cfg Config, r *report, s *session, comm allreduce.Config) *Group {
-	return &Group{cfg: cfg, comm: comm, report: r, session: s, changed: make(chan struct{})}
+	return &Group{cfg: cfg, comm: comm, report: r, meter: newMeter(), session: s, changed: make(chan struct{})}
 }
 
 // SetState says what the peers hold in common. It is called once, before the

@@ -26,6 +26,7 @@ type event struct {
 	Peers []string `json:"peers,omitempty"`
 	Steps uint64   `json:"steps,omitempty"`
 	Error string   `json:"error,omitempty"`
+	For   string   `json:"for,omitempty"` // for whom a stalled step waits
 }
 
 func newReport(w io.Writer) *report { return &report{w: json.NewEncoder(w)} }
@@ -69,4 +70,8 @@ func randomBytes(n int) []byte {
 	b := make([]byte, n)
 	rand.Read(b) // never fails: see its documentation
 	return b
+}
+
+func (r *report) stalled(id string, steps uint64, who string) {
+	r.send(event{Event: "stalled", ID: id, Steps: steps, For: who})
 }

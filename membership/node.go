@@ -72,6 +72,9 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 // ID returns this peer's ID.
 func (n *Node) ID() string { return n.cfg.ID }
 
+// Run returns the name of the run.
+func (n *Node) Run() string { return n.cfg.Run }
+
 // Addr returns the address at which others reach this peer's gossip; it is what
 // they put into Config.Join.
 func (n *Node) Addr() string { return n.gossip.addr() }

@@ -1,0 +1,121 @@
+package elastic
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/pprof"
+	"os"
+	"runtime"
+	"runtime/metrics"
+	"sync/atomic"
+	"time"
+
+	"github.com/ringrun/ringrun/membership"
+)
+
+// Status is what a peer tells whoever asks how the run goes. Times are in
+// seconds.
+type Status struct {
+	ID        string            `json:"id"`
+	Host      string            `json:"host"`
+	PID       int               `json:"pid"`
+	Epoch     uint64            `json:"epoch"` // of the view; 0: there is none yet
+	Rank      int               `json:"rank"`
+	Peers     []StatusPeer      `json:"peers"` // of the view, in rank order
+	Transport string            `json:"transport"`
+	Codec     string            `json:"codec"`
+	Steps     uint64            `json:"steps"` // committed
+	StepTime  float64           `json:"step_time"`
+	Phase     Phase             `json:"phase"`
+	InPhase   float64           `json:"in_phase"`
+	Spent     map[Phase]float64 `json:"spent"`
+	Sent      uint64            `json:"sent"` // bytes, in this view
+	Received  uint64            `json:"received"`
+	Uptime    float64           `json:"uptime"`
+	Memory    uint64            `json:"memory"` // bytes that Go has from the system
+}
+
+// StatusPeer is one peer of the view.
+type StatusPeer struct {
+	ID   string `json:"id"`
+	Addr string `json:"addr"`
+}
+
+// An inspector answers questions about this peer; see membership.ControlClient.
+//
+//	GET /status          a Status, as JSON
+//	GET /stacks          what every goroutine does, as text
+//	GET /debug/pprof/…   Go's profiles
+type inspector struct {
+	mux   *http.ServeMux
+	group atomic.Pointer[Group] // nil while the peer is joining
+	began time.Time
+}
+
+func newInspector() *inspector {
+	in := &inspector{mux: http.NewServeMux(), began: time.Now()}
+	in.mux.HandleFunc("GET /status", in.status)
+	in.mux.HandleFunc("GET /stacks", stacks)
+	in.mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	in.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	in.mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	return in
+}
+
+// ServeHTTP implements [http.Handler].
+func (in *inspector) ServeHTTP(w http.ResponseWriter, r *http.Request) { in.mux.ServeHTTP(w, r) }
+
+func (in *inspector) status(w http.ResponseWriter, _ *http.Request) {
+	g := in.group.Load()
+	if g == nil {
+		http.Error(w, "this peer is joining", http.StatusServiceUnavailable)
+		return
+	}
+	s := g.inspect()
+	s.Uptime = time.Since(in.began).Seconds()
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(s) // whoever asked has gone
+}
+
+func (g *Group) inspect() Status {
+	r := g.meter.read()
+	s := Status{
+		ID: g.id(), PID: os.Getpid(), Rank: -1,
+		Transport: g.cfg.Transport, Codec: g.cfg.Codec,
+		Steps: r.steps, StepTime: r.pace,
+		Phase: r.phase, InPhase: time.Since(r.since).Seconds(), Spent: map[Phase]float64{},
+	}
+	s.Host, _ = os.Hostname()
+	for p, d := range r.spent {
+		s.Spent[p] = d.Seconds()
+	}
+	if gen := g.current(); gen != nil {
+		s.Epoch, s.Rank, s.Peers = gen.view.Epoch, gen.rank, statusPeers(gen.view)
+		counts := gen.comm.Stats()
+		s.Sent, s.Received = counts.Sent, counts.Received
+	}
+	memory := []metrics.Sample{{Name: "/memory/classes/total:bytes"}}
+	metrics.Read(memory)
+	s.Memory = memory[0].Value.Uint64()
+	return s
+}
+
+func statusPeers(v membership.View) []StatusPeer {
+	peers := make([]StatusPeer, len(v.Peers))
+	for i, p := range v.Peers {
+		peers[i] = StatusPeer{p.ID, p.Addr}
+	}
+	return peers
+}
+
+func stacks(w http.ResponseWriter, _ *http.Request) {
+	buf := make([]byte, 64<<10)
+	for {
+		n := runtime.Stack(buf, true)
+		if n < len(buf) {
+			_, _ = w.Write(buf[:n])
+			return
+		}
+		buf = make([]byte, 2*len(buf))
+	}
+}
