@@ -83,7 +83,7 @@ func blocks(ctx context.Context, client *http.Client, p membership.Peer) string 
 	case s.Phase == Reducing:
 		return ""
 	default:
-		return fmt.Sprintf("%s (%s, step %d)", p.ID, s.Phase, s.Steps)
+		return fmt.Sprintf("%s (%s)", p.ID, s.Phase)
 	}
 }
 

@@ -39,7 +39,7 @@ func TestStall(t *testing.T) {
 		}
 	}
 	for s := range got {
-		if !strings.HasSuffix(s, " waits for p1-0 (computing, step 2)") {
+		if !strings.HasSuffix(s, " waits for p1-0 (computing)") {
 			t.Error(s)
 		}
 	}

@@ -28,7 +28,11 @@ Options:
 `
 
 const helpTail = `
-Commands:
+Commands, for the run that has a peer at ADDR; without ADDR, the only one here:
+  ringrun status [ADDR]        tells how it goes: every peer, its steps, what it does
+  ringrun top [ADDR]           the same, live: the ring, rates, who waits for whom
+  ringrun stacks PEER [ADDR]   prints what every goroutine of a peer does
+Others:
   ringrun man                  prints the manual page
   ringrun completion SHELL     prints what makes bash, zsh, fish or pwsh complete options
 
@@ -59,7 +63,7 @@ func newCommand() *cli.Command {
 		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // exitCode does that
 		Action:         launch,
 		Commands: []*cli.Command{
-			manual(),
+			statusCommand(), topCommand(), stacksCommand(), manual(),
 			{Name: "_agent", Hidden: true, Action: func(context.Context, *cli.Command) error { return runAgent() }},
 			{Name: "_guard", Hidden: true, Action: func(context.Context, *cli.Command) error { return runGuard() }},
 			{Name: "_gate", Hidden: true, SkipFlagParsing: true, Action: func(_ context.Context, c *cli.Command) error {

@@ -58,6 +58,7 @@ type job struct {
 	broken   bool           // the job failed as a whole, and said why
 	sig      syscall.Signal // that ended ringrun
 	halting  bool
+	stall    string      // the last word about whom a step waits for
 	kills    int         // how often the grace has run out
 	deadline *time.Timer // of the grace, or for the founder to listen
 	hold     *time.Timer // of the news of a view

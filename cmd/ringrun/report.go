@@ -1,6 +1,10 @@
 package main
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
 
 // report takes what a worker tells about its group.
 func (j *job) report(i int, line []byte) {
@@ -11,6 +15,8 @@ func (j *job) report(i int, line []byte) {
 		Epoch uint64
 		Peers []string
 		Error string
+		Steps uint64
+		For   string
 	}
 	if err := json.Unmarshal(line, &r); err != nil {
 		j.out.note("worker %d reports what is not JSON: %q", i, line)
@@ -36,8 +42,22 @@ func (j *job) report(i int, line []byte) {
 	case "done":
 		j.views.finished[p.id] = true
 		j.tellViews(false)
+	case "stalled":
+		j.stalled(r.Steps, r.For)
 	case "failed":
 		p.why = r.Error
+	}
+}
+
+// stalled names those for whom a step waits, once although all the others say so.
+func (j *job) stalled(step uint64, who string) {
+	for id, w := range j.views.index {
+		who = strings.ReplaceAll(who, id, fmt.Sprintf("p%d", w))
+	}
+	line := fmt.Sprintf("step %d waits for %s", step, who)
+	if line != j.stall && !j.halting {
+		j.stall = line
+		j.out.note("%s", line)
 	}
 }
 
