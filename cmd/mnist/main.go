@@ -1,7 +1,8 @@
-// Command mnist trains a small perceptron to read digits, on any number of
-// peers:
+// Command mnist trains a small perceptron, or a convolutional net, to read
+// digits, on any number of peers:
 //
 //	ringrun -n 4 ./cmd/mnist
+//	ringrun -n 2 ./cmd/mnist -model conv
 //
 // It is an ordinary Gorgonia loop; see train for the few lines that join it to
 // the other peers. Without -data it draws its own digits.
@@ -43,7 +44,7 @@ type settings struct {
 	lr     float64
 	seed   uint64
 	data   string
-	hidden []int
+	shape  shape
 	save   string
 }
 
@@ -58,6 +59,7 @@ func parseSettings(args []string, stderr io.Writer) (settings, error) {
 	f.Float64Var(&s.lr, "lr", 0.001, "learning rate of Adam")
 	f.Uint64Var(&s.seed, "seed", 1, "of weights, order of samples, and generated digits")
 	f.StringVar(&s.data, "data", "", "`directory` with the IDX files of MNIST, plain or .gz (default: generate digits)")
+	kind := f.String("model", "mlp", "mlp, or conv: two layers of 3×3 filters before the hidden ones")
 	hidden := f.String("hidden", "128", "`widths` of the hidden layers, such as 512,512; none for a linear model")
 	f.StringVar(&s.save, "save", "", "`file` to write the parameters to: in order, little-endian")
 	if err := f.Parse(args); err != nil {
@@ -67,8 +69,15 @@ func parseSettings(args []string, stderr io.Writer) (settings, error) {
 		return settings{}, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	}
 	var err error
-	if s.hidden, err = parseWidths(*hidden); err != nil {
+	if s.shape.hidden, err = parseWidths(*hidden); err != nil {
 		return settings{}, err
+	}
+	switch *kind {
+	case "mlp":
+	case "conv":
+		s.shape.channels = convChannels
+	default:
+		return settings{}, fmt.Errorf("-model %q, want mlp or conv", *kind)
 	}
 	if s.shard == 0 {
 		s.shard = max(1, s.batch/8)

@@ -33,6 +33,7 @@ func TestSettingsAreChecked(t *testing.T) {
 		"-epochs 0":             "would never end",
 		"-hidden 12,x":          `"x" is not a width`,
 		"-hidden 0":             `"0" is not a width`,
+		"-model cnn":            `-model "cnn", want mlp or conv`,
 		"somewhere":             `unexpected argument "somewhere"`,
 		"-data /does/not/exist": "/does/not/exist: file does not exist: expected the file t10k-images-idx3-ubyte",
 	} {
@@ -42,7 +43,7 @@ func TestSettingsAreChecked(t *testing.T) {
 		}
 	}
 	s, err := parseSettings([]string{"-batch", "5", "-hidden", "512, 64"}, io.Discard)
-	if err != nil || s.shard != 1 || fmt.Sprint(s.hidden) != "[512 64]" {
+	if err != nil || s.shard != 1 || fmt.Sprint(s.shape.hidden) != "[512 64]" {
 		t.Errorf("settings %+v, error %v; want a shard of 1 and layers of 512 and 64", s, err)
 	}
 }
@@ -94,7 +95,15 @@ func parseSummary(t *testing.T, out string) summary {
 // Any number of peers comes to the same parameters up to rounding, and all peers
 // of a run to the same bits.
 func TestNumberOfPeersDoesNotMatter(t *testing.T) {
-	s := settings{steps: 30, batch: 56, shard: 7, lr: 0.001, seed: 4, hidden: []int{12}}
+	for name, sh := range map[string]shape{"mlp": {hidden: []int{12}}, "conv": {channels: []int{2, 3}, hidden: []int{12}}} {
+		t.Run(name, func(t *testing.T) {
+			numberOfPeersDoesNotMatter(t, settings{steps: 30, batch: 56, shard: 7, lr: 0.001, seed: 4, shape: sh})
+		})
+	}
+}
+
+func numberOfPeersDoesNotMatter(t *testing.T, s settings) {
+	t.Helper()
 	data, test := generate(s.seed, 0, 500).split(400)
 	var want []float32
 	for _, size := range []int{1, 2, 7} {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"math"
+	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"gorgonia.org/gorgonia"
@@ -81,7 +83,7 @@ func TestGradients(t *testing.T) {
 	data := generate(3, 0, 6)
 	for _, hidden := range [][]int{nil, {16}, {12, 9}} {
 		const rows = 8 // the last two are empty
-		m, err := newModel(rows, hidden, 5, true)
+		m, err := newModel(rows, shape{hidden: hidden}, 5, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,7 +126,7 @@ func checkGradients(t *testing.T, m *model, widths []int, rows int, data *sample
 
 func TestWeightsDependOnSeedOnly(t *testing.T) {
 	weights := func(seed uint64, rows int) float32 {
-		m, err := newModel(rows, []int{4}, seed, true)
+		m, err := newModel(rows, shape{hidden: []int{4}}, seed, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,9 +138,9 @@ func TestWeightsDependOnSeedOnly(t *testing.T) {
 }
 
 // trainAlone runs plain Adam in this process, with no peers.
-func trainAlone(t *testing.T, hidden []int, data *samples, batch, epochs int, lr float64) gorgonia.Nodes {
+func trainAlone(t *testing.T, sh shape, data *samples, batch, epochs int, lr float64) gorgonia.Nodes {
 	t.Helper()
-	m, err := newModel(batch, hidden, 1, true)
+	m, err := newModel(batch, sh, 1, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,8 +166,8 @@ func trainAlone(t *testing.T, hidden []int, data *samples, batch, epochs int, lr
 func TestLinearModelIsWorse(t *testing.T) {
 	digits, test := generate(1, 0, 8000), generate(1, 8000, 2000)
 	got := make(map[string]float64)
-	for name, hidden := range map[string][]int{"linear": nil, "mlp": {128}} {
-		a, err := accuracy(trainAlone(t, hidden, digits, 100, 4, 0.003), hidden, test)
+	for name, sh := range map[string]shape{"linear": {}, "mlp": {hidden: []int{128}}} {
+		a, err := accuracy(trainAlone(t, sh, digits, 100, 4, 0.003), sh, test)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,5 +176,69 @@ func TestLinearModelIsWorse(t *testing.T) {
 	t.Logf("linear %.4f, MLP %.4f", got["linear"], got["mlp"])
 	if got["linear"] > 0.90 || got["mlp"] < 0.95 {
 		t.Errorf("accuracy: linear %.4f, want at most 0.90; MLP %.4f, want at least 0.95", got["linear"], got["mlp"])
+	}
+}
+
+// The gradient of the convolutional net is how its loss changes.
+func TestConvolutionalGradients(t *testing.T) {
+	const rows = 4
+	data := generate(3, 0, 3)
+	m, err := newModel(rows, shape{channels: []int{3, 2}, hidden: []int{9}}, 5, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.vm.Close()
+	rng := rand.New(rand.NewPCG(1, 1))
+	for i := 1; i < len(m.params); i += 2 { // biases: at 0 the dark pixels would sit on the edge of ReLU
+		for j := range m.params[i].Value().Data().([]float32) {
+			m.params[i].Value().Data().([]float32)[j] = 0.1 + 0.1*rng.Float32()
+		}
+	}
+	loss := func() float64 {
+		data.fill(m.xs, m.ys, sequence(0, data.count()))
+		if err := m.vm.RunAll(); err != nil {
+			t.Fatal(err)
+		}
+		m.vm.Reset()
+		return float64(m.loss.Data().(float32))
+	}
+	loss()
+	grads := make([][]float32, len(m.params))
+	for i, p := range m.params {
+		v, err := p.Grad()
+		if err != nil {
+			t.Fatal(err)
+		}
+		grads[i] = slices.Clone(v.Data().([]float32))
+	}
+	for i, p := range m.params {
+		w := p.Value().Data().([]float32)
+		for range 5 {
+			j := rng.IntN(len(w))
+			const h = 5e-4
+			old := w[j]
+			w[j] = old + h
+			up := loss()
+			w[j] = old - h
+			down := loss()
+			w[j] = old
+			if got, want := float64(grads[i][j]), (up-down)/(2*h); math.Abs(got-want) > 1e-2*(0.3+math.Abs(want)) {
+				t.Errorf("gradient %d of %s is %v, want %v", j, p.Name(), got, want)
+			}
+		}
+	}
+}
+
+// Three walks through a few digits teach the convolutional net more than chance.
+func TestConvolutionalNetLearns(t *testing.T) {
+	sh := shape{channels: convChannels, hidden: []int{32}}
+	digits, test := generate(1, 0, 1500), generate(1, 8000, 500)
+	got, err := accuracy(trainAlone(t, sh, digits, 50, 3, 0.003), sh, test)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("accuracy %.4f", got)
+	if got < 0.80 {
+		t.Errorf("accuracy %.4f, want at least 0.80", got)
 	}
 }

@@ -19,7 +19,7 @@ import (
 // train is the loop. What it needs besides Gorgonia is Attach, the wrapped
 // solver, and Shards, which says which samples are this peer's.
 func train(ctx context.Context, g *elastic.Group, s settings, data *samples, out io.Writer) (*trained, error) {
-	m, err := newModel(s.shard, s.hidden, s.seed, true)
+	m, err := newModel(s.shard, s.shape, s.seed, true)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ type summary struct {
 func (t *trained) finish(s settings, test *samples) (summary, error) {
 	out := t.summary
 	var err error
-	if out.Accuracy, err = accuracy(t.model.params, s.hidden, test); err != nil {
+	if out.Accuracy, err = accuracy(t.model.params, s.shape, test); err != nil {
 		return summary{}, err
 	}
 	out.Params = t.bridge.ParamsHash()
