@@ -38,6 +38,8 @@ type Comm interface {
 type Job struct {
 	Sweep    *Sweep    `json:"sweep,omitempty"`
 	Training *Training `json:"training,omitempty"`
+
+	Perceptron *Perceptron `json:"perceptron,omitempty"` // needs a group: see Serve
 }
 
 // Run takes part in the job. On rank 0 it calls report for each result and
@@ -56,6 +58,8 @@ func (j Job) Run(ctx context.Context, c Comm, report func(Result), progress func
 type Result struct {
 	Size *SizeResult `json:"size,omitempty"`
 	Step *StepResult `json:"step,omitempty"`
+
+	Train *TrainResult `json:"train,omitempty"`
 }
 
 // exchange gives every peer everybody's numbers, in rank order. It is also a

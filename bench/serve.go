@@ -74,6 +74,9 @@ func (p *peer) say(n news) {
 // train runs the job as one step of training, once: a measurement that was
 // interrupted is not one.
 func (p *peer) train(ctx context.Context, g *elastic.Group) error {
+	if job := p.Job.Perceptron; job != nil {
+		return job.Run(g, func(r Result) { p.say(news{Result: &r}) })
+	}
 	g.SetState(stateless{})
 	var failed error
 	_, err := g.Commit(ctx, func(c *allreduce.Comm, _ elastic.Weights) error {

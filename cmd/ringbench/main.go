@@ -58,13 +58,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cmd := &cli.Command{
 		Name:           "ringbench",
 		Usage:          "measure all-reduce and emulated training on peers of this machine",
-		Commands:       append(p.sweepCommands(), p.scaleCommand(), p.versusCommand(), p.kernelsCommand()),
+		Commands:       append(p.sweepCommands(), p.scaleCommand(), p.versusCommand(), p.torchCommand(), p.kernelsCommand()),
 		Writer:         stdout,
 		ErrWriter:      stderr,
 		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // run does it
 		Action: func(_ context.Context, c *cli.Command) error {
 			if c.Args().Present() {
-				return fmt.Errorf("no command %q; there are %s, scale, versus and kernels", c.Args().First(), strings.Join(bench.Collectives(), ", "))
+				return fmt.Errorf("no command %q; there are %s, scale, versus, versus-torch and kernels", c.Args().First(), strings.Join(bench.Collectives(), ", "))
 			}
 			return cli.ShowAppHelp(c)
 		},
