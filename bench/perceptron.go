@@ -168,8 +168,11 @@ func (n *perceptron) cost(x, y *gorgonia.Node) error {
 
 // attach joins the others. The first step has a rate of 0.
 func (n *perceptron) attach(g *elastic.Group) error {
-	n.vm = gorgonia.NewTapeMachine(n.graph, gorgonia.BindDualValues(n.params...), gorgonia.WithEngine(blas.Engine{}))
-	var err error
+	pruned, err := bridge.Pruned(n.graph, n.params)
+	if err != nil {
+		return err
+	}
+	n.vm = gorgonia.NewTapeMachine(n.graph, pruned, gorgonia.BindDualValues(n.params...), gorgonia.WithEngine(blas.Engine{}))
 	n.bridge, err = bridge.Attach(g, n.params, bridge.Average("loss", &n.loss), bridge.Average("late", &n.late))
 	n.solver = n.bridge.Solver(solver.NewSGD(solver.WithSchedule(func(step int) float64 {
 		if step == 0 {

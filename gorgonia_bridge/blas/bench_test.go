@@ -105,5 +105,13 @@ func BenchmarkEngine(b *testing.B) {
 				}
 			}
 		})
+		b.Run("op=add/by="+e.name, func(b *testing.B) {
+			b.SetBytes(bytes)
+			for b.Loop() {
+				if _, err := tensor.Add(to, x, tensor.UseUnsafe()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -10,9 +10,10 @@ import (
 
 // Engine is Gorgonia's standard engine, except that transposing contiguous
 // tensors and comparing them with a scalar by ≥, which is half of Rectify, take
-// loops instead of an iterator and a branch for each element. All results are
-// the standard engine's, bit for bit. Give it to a machine with
-// gorgonia.WithEngine, or embed it where a gorgonia.StandardEngine would be.
+// loops instead of an iterator and a branch for each element, and that adding and
+// multiplying them element by element take vectors. All results are the standard
+// engine's, bit for bit. Give it to a machine with gorgonia.WithEngine, or embed
+// it where a gorgonia.StandardEngine would be.
 type Engine struct{ gorgonia.StandardEngine }
 
 // Transpose moves the elements of a, of which shape and strides are those after

@@ -189,6 +189,72 @@ func TestAtLeastInto(t *testing.T) {
 	}
 }
 
+// TestElementwise does the same for + and ×: every type and layout, all options,
+// and a result in the place of an operand.
+func TestElementwise(t *testing.T) {
+	r := rand.New(rand.NewPCG(6, 7))
+	type operation func(a, b interface{}, opts ...tensor.FuncOpt) (tensor.Tensor, error)
+	for range 60 {
+		shape := tensor.Shape{1 + r.IntN(10), 1 + r.IntN(40)}
+		seed := r.Uint64()
+		for kind := range 5 {
+			for name, do := range map[string]operation{"+": tensor.Add, "×": tensor.Mul} {
+				for how := range 7 {
+					f := func(e tensor.Engine) (tensor.Tensor, error) {
+						x, y, to := drawTensor(seed, kind, shape, e), drawTensor(seed+1, kind, shape, e), drawTensor(seed+2, kind, shape, e)
+						switch how {
+						case 0:
+							return do(x, y)
+						case 1:
+							return do(x, y, tensor.UseUnsafe())
+						case 2:
+							return do(x, y, tensor.WithReuse(to))
+						case 3:
+							return do(x, y, tensor.WithIncr(to))
+						case 4:
+							return do(x, y, tensor.WithReuse(x))
+						case 5:
+							return do(x, x, tensor.UseUnsafe())
+						}
+						if err := to.Reshape(shape.TotalSize()); err != nil {
+							t.Fatal(err)
+						}
+						return do(x, y, tensor.WithReuse(to))
+					}
+					want, wantErr := try(f, standard)
+					got, err := try(f, Engine{})
+					if (err == nil) != (wantErr == nil) {
+						t.Fatalf("kind %d, %s, way %d: %v, want %v", kind, name, how, err, wantErr)
+					}
+					if err == nil && !sameTensor(got, want) {
+						t.Fatalf("kind %d, %v %s, way %d: %v, want %v", kind, shape, name, how, got.Data(), want.Data())
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestElementwiseInto: the result goes where it should, and operands stay.
+func TestElementwiseInto(t *testing.T) {
+	vector := func(x ...float32) *tensor.Dense {
+		return tensor.New(tensor.WithBacking(x), tensor.WithShape(2, 2), tensor.WithEngine(Engine{}))
+	}
+	x, y, to := vector(1, 2, 3, 4), vector(5, 6, 7, 8), vector(0, 0, 0, 0)
+	got, err := tensor.Mul(x, y, tensor.WithReuse(to))
+	if err != nil || got != tensor.Tensor(to) || !slices.Equal(to.Float32s(), []float32{5, 12, 21, 32}) {
+		t.Errorf("%v, %v; want 5 12 21 32 in the tensor given", got, err)
+	}
+	got, err = tensor.Add(x, y)
+	if err != nil || got == tensor.Tensor(x) || got == tensor.Tensor(y) || x.Float32s()[0] != 1 || y.Float32s()[0] != 5 {
+		t.Errorf("%v, %v; want a new tensor, and %v and %v as they were", got, err, x, y)
+	}
+	got, err = tensor.Add(x, y, tensor.UseUnsafe())
+	if err != nil || got != tensor.Tensor(x) || !slices.Equal(x.Float32s(), []float32{6, 8, 10, 12}) {
+		t.Errorf("%v, %v; want 6 8 10 12 in place", got, err)
+	}
+}
+
 // TestTrain: a net learns with our engine as it does with the standard one, bit
 // for bit, and with gonum's product much the same.
 func TestTrain(t *testing.T) {

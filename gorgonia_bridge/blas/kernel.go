@@ -17,6 +17,8 @@ type kernel struct {
 	// For the engine.
 	turn    func(dst, src []float32, rows, cols, ld int) // transposes, see turn
 	atLeast func(dst, src []float32, bound float32)      // 1 where src ≥ bound, else 0
+
+	add, mul func(dst, x, y []float32) // element by element; dst may be x or y
 }
 
 // cost is how many multiplications a product of m×n elements of C takes, by
@@ -37,6 +39,8 @@ var generic = &kernel{
 	latency:  1,
 	turn:     turn[float32],
 	atLeast:  plainAtLeast,
+	add:      plainAdd,
+	mul:      plainMul,
 }
 
 // More sums than these would not fit the registers of every processor.

@@ -16,6 +16,8 @@ var avx2 = &kernel{
 	latency:  4,
 	turn:     turnAVX2,
 	atLeast:  atLeastAVX2,
+	add:      addAVX2,
+	mul:      mulAVX2,
 }
 
 var avx512 = &kernel{
@@ -28,6 +30,8 @@ var avx512 = &kernel{
 	latency:  4,
 	turn:     turnAVX2,
 	atLeast:  atLeastAVX2,
+	add:      addAVX2,
+	mul:      mulAVX2,
 }
 
 var best = choose()
@@ -102,4 +106,20 @@ func atLeastAVX2(dst, src []float32, bound float32) {
 		atLeast32(whole/32, src, dst, bound)
 	}
 	plainAtLeast(dst[whole:], src[whole:], bound)
+}
+
+func addAVX2(dst, x, y []float32) {
+	whole := len(x) &^ 31
+	if whole > 0 {
+		add32(whole/32, dst, x, y)
+	}
+	plainAdd(dst[whole:], x[whole:], y[whole:])
+}
+
+func mulAVX2(dst, x, y []float32) {
+	whole := len(x) &^ 31
+	if whole > 0 {
+		mul32(whole/32, dst, x, y)
+	}
+	plainMul(dst[whole:], x[whole:], y[whole:])
 }

@@ -88,6 +88,12 @@ func dot32(n int, x, y []float32) (sum float32)
 //go:noescape
 func atLeast32(n int, src, dst []float32, bound float32)
 
+//go:noescape
+func add32(n int, dst, x, y []float32)
+
+//go:noescape
+func mul32(n int, dst, x, y []float32)
+
 var tilesAVX2 = []tile{1: tile1x16, 2: tile2x16, 3: tile3x16, 4: tile4x16, 5: tile5x16, 6: tile6x16}
 
 var tilesAVX512 = []tile{1: tile1x32, 2: tile2x32, 3: tile3x32, 4: tile4x32, 5: tile5x32, 6: tile6x32, 7: tile7x32, 8: tile8x32, 9: tile9x32, 10: tile10x32, 11: tile11x32, 12: tile12x32, 13: tile13x32, 14: tile14x32}

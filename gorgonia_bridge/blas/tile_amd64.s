@@ -2203,3 +2203,59 @@ loop:
 	JNZ loop
 	VZEROUPPER
 	RET
+
+// func add32(n int, dst, x, y []float32)
+TEXT ·add32(SB), NOSPLIT, $0-80
+	MOVQ n+0(FP), CX
+	MOVQ dst_base+8(FP), DI
+	MOVQ x_base+32(FP), SI
+	MOVQ y_base+56(FP), DX
+
+loop:
+	VMOVUPS 0(SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS 64(SI), Y2
+	VMOVUPS 96(SI), Y3
+	VADDPS 0(DX), Y0, Y0
+	VADDPS 32(DX), Y1, Y1
+	VADDPS 64(DX), Y2, Y2
+	VADDPS 96(DX), Y3, Y3
+	VMOVUPS Y0, 0(DI)
+	VMOVUPS Y1, 32(DI)
+	VMOVUPS Y2, 64(DI)
+	VMOVUPS Y3, 96(DI)
+	ADDQ $128, SI
+	ADDQ $128, DX
+	ADDQ $128, DI
+	DECQ CX
+	JNZ loop
+	VZEROUPPER
+	RET
+
+// func mul32(n int, dst, x, y []float32)
+TEXT ·mul32(SB), NOSPLIT, $0-80
+	MOVQ n+0(FP), CX
+	MOVQ dst_base+8(FP), DI
+	MOVQ x_base+32(FP), SI
+	MOVQ y_base+56(FP), DX
+
+loop:
+	VMOVUPS 0(SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS 64(SI), Y2
+	VMOVUPS 96(SI), Y3
+	VMULPS 0(DX), Y0, Y0
+	VMULPS 32(DX), Y1, Y1
+	VMULPS 64(DX), Y2, Y2
+	VMULPS 96(DX), Y3, Y3
+	VMOVUPS Y0, 0(DI)
+	VMOVUPS Y1, 32(DI)
+	VMOVUPS Y2, 64(DI)
+	VMOVUPS Y3, 96(DI)
+	ADDQ $128, SI
+	ADDQ $128, DX
+	ADDQ $128, DI
+	DECQ CX
+	JNZ loop
+	VZEROUPPER
+	RET

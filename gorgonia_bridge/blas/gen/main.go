@@ -44,6 +44,8 @@ func main() {
 	}
 	s.dot()
 	s.atLeast()
+	s.elements("add", "VADDPS")
+	s.elements("mul", "VMULPS")
 	s.write("tile_amd64")
 }
 
@@ -331,6 +333,31 @@ func (s *source) atLeast() {
 		s.op("VMOVUPS Y%d, %d(DI)", v, 32*v)
 	}
 	s.op("ADDQ $128, SI")
+	s.op("ADDQ $128, DI")
+	s.op("DECQ CX")
+	s.op("JNZ loop")
+	s.end()
+}
+
+// elements does one operation on 32·n elements of x and y; dst may be either.
+func (s *source) elements(name, instruction string) {
+	s.begin(name+"32", "(n int, dst, x, y []float32)", 80)
+	s.op("MOVQ n+0(FP), CX")
+	s.op("MOVQ dst_base+8(FP), DI")
+	s.op("MOVQ x_base+32(FP), SI")
+	s.op("MOVQ y_base+56(FP), DX")
+	s.label("loop")
+	for v := range 4 {
+		s.op("VMOVUPS %d(SI), Y%d", 32*v, v)
+	}
+	for v := range 4 {
+		s.op("%s %d(DX), Y%d, Y%[3]d", instruction, 32*v, v)
+	}
+	for v := range 4 {
+		s.op("VMOVUPS Y%d, %d(DI)", v, 32*v)
+	}
+	s.op("ADDQ $128, SI")
+	s.op("ADDQ $128, DX")
 	s.op("ADDQ $128, DI")
 	s.op("DECQ CX")
 	s.op("JNZ loop")
