@@ -32,6 +32,7 @@ const (
 func (r *Ring) Fail(code uint8, text string) {
 	r.abort(&AbortError{Peer: r.peers[r.rank], Code: code, Text: text})
 	r.running.Wait()
+	r.forget()
 }
 
 // fail breaks the ring because of something that this peer saw itself.
@@ -91,10 +92,17 @@ func (r *Ring) rankOf(peer string) int {
 // shut ends the ring, once: it notes why, and on every link sends a last frame
 // and closes it. It does not wait.
 func (r *Ring) shut(why error, last Header, body []byte) {
+	if r.finish(why, last, body) {
+		r.shutOthers(why, last)
+	}
+}
+
+// finish does that but for the rings of groups, and reports whether it was the first.
+func (r *Ring) finish(why error, last Header, body []byte) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.err != nil {
-		return
+		return false
 	}
 	r.err = why
 	close(r.done)
@@ -102,6 +110,7 @@ func (r *Ring) shut(why error, last Header, body []byte) {
 	for _, e := range r.ends {
 		r.running.Go(func() { e.part(last, body) })
 	}
+	return true
 }
 
 // part sends the last frame and closes the link. The turn is never given back:

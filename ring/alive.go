@@ -11,6 +11,7 @@ import (
 const (
 	ticksPerSilence = 8
 	ticksPerAlive   = 1
+	ticksPerRare    = 3 // of chords, of which there are many
 )
 
 // watch keeps the ring's links alive and breaks it when a peer falls silent.
@@ -33,7 +34,11 @@ func (r *Ring) watch() {
 }
 
 func (r *Ring) look(e *end) {
-	if e.count.idle(e.sends.Load()) {
+	every := ticksPerAlive
+	if e.rarely {
+		every = ticksPerRare
+	}
+	if e.count.idle(e.sends.Load(), every) {
 		e.alive()
 	}
 	if e.count.silent(e.pulse.Load()) {
@@ -64,13 +69,13 @@ type beats struct {
 }
 
 // idle reports that it is time for a heartbeat.
-func (b *beats) idle(sends uint32) bool {
+func (b *beats) idle(sends uint32, every int) bool {
 	if sends != b.sends {
 		b.sends, b.quiet = sends, 0
 		return false
 	}
 	b.quiet++
-	return b.quiet >= ticksPerAlive
+	return b.quiet >= every
 }
 
 // silent reports that the peer was awaited for the length of Silence, in vain.

@@ -38,13 +38,19 @@ func TestBeats(t *testing.T) {
 }
 
 func TestHeartbeatOnlyWhenIdle(t *testing.T) {
-	var b beats
+	var b, rare beats
 	for i, tt := range []struct {
-		sends uint32
-		want  bool
-	}{{0, true}, {1, false}, {1, true}, {2, false}, {5, false}, {9, false}, {9, true}} {
-		if got := b.idle(tt.sends); got != tt.want {
+		sends      uint32
+		want, rare bool
+	}{
+		{0, true, false}, {1, false, false}, {1, true, false}, {1, true, false}, {1, true, true},
+		{2, false, false}, {5, false, false}, {9, false, false}, {9, true, false},
+	} {
+		if got := b.idle(tt.sends, ticksPerAlive); got != tt.want {
 			t.Errorf("tick %d, %d frames sent: idle = %v, want %v", i, tt.sends, got, tt.want)
+		}
+		if got := rare.idle(tt.sends, ticksPerRare); got != tt.rare {
+			t.Errorf("tick %d, %d frames sent: a chord's idle = %v, want %v", i, tt.sends, got, tt.rare)
 		}
 	}
 }

@@ -56,6 +56,9 @@ type end struct {
 	lane int
 	link Link // set before the end is in ring.ends
 
+	dialed bool // by this peer, which sends its data there
+	rarely bool // heartbeats are rarer
+
 	// turn holds a token while somebody sends. It is a channel because nobody
 	// may wait for it longer than the ring lives.
 	turn chan struct{}
@@ -77,7 +80,7 @@ func newEnd(r *Ring, peer string, lane int) *end {
 // have all its links long before we have ours.
 func (e *end) open(ctx context.Context, verb string, f func(context.Context, Edge) (Link, error)) {
 	r := e.ring
-	link, err := f(ctx, Edge{Self: r.peers[r.rank], Peer: e.peer, Epoch: r.epoch, Lane: e.lane})
+	link, err := f(ctx, Edge{Self: r.peers[r.rank], Peer: e.peer, Epoch: r.epoch, Lane: r.seats + e.lane})
 	if err != nil {
 		r.fail(fmt.Errorf("%s %s, lane %d: %w", verb, e.peer, e.lane, err))
 		return
@@ -90,7 +93,7 @@ func (e *end) open(ctx context.Context, verb string, f func(context.Context, Edg
 	}
 	e.link = link
 	r.ends = append(r.ends, e)
-	if e == r.lanes[e.lane].next {
+	if e.dialed {
 		r.running.Go(e.listen)
 	}
 }

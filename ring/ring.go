@@ -32,6 +32,7 @@ type Config struct {
 	Epoch     uint64
 	Transport Transport     // not needed by a ring of one
 	Lanes     int           // alike on all peers; default: what the transport says
+	Chords    bool          // alike on all peers; see Ring.Chords
 	Silence   time.Duration // a link that is silent for so long is broken; default 1 s
 }
 
@@ -65,12 +66,17 @@ type Ring struct {
 	silence    time.Duration
 	frameBytes int
 	lanes      []*Lane
+	chords     []*Lane
+	transport  Transport
+	seats      int           // number of the first lane of the ring's links
+	parent     *Ring         // of a ring of a group
 	done       chan struct{} // closed by shut
 	running    sync.WaitGroup
 
-	mu   sync.Mutex
-	err  error  // why done is closed
-	ends []*end // those whose link is open
+	mu     sync.Mutex
+	err    error          // why done is closed
+	ends   []*end         // those whose link is open
+	groups map[*Ring]bool // that are open, or being opened
 }
 
 // Open opens the ring of one epoch. All its peers must call it; it returns
@@ -81,8 +87,15 @@ func Open(ctx context.Context, cfg Config) (*Ring, error) {
 		return nil, err
 	}
 	r := newRing(cfg)
+	if err := r.open(ctx); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *Ring) open(ctx context.Context) error {
 	if len(r.lanes) == 0 {
-		return r, nil
+		return nil
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -95,16 +108,16 @@ func Open(ctx context.Context, cfg Config) (*Ring, error) {
 		}
 	})
 	var links sync.WaitGroup
-	for _, l := range r.lanes {
-		links.Go(func() { l.next.open(ctx, "dial", cfg.Transport.Dial) })
-		links.Go(func() { l.prev.open(ctx, "accept", cfg.Transport.Accept) })
+	for _, l := range slices.Concat(r.lanes, r.chords) {
+		links.Go(func() { l.next.open(ctx, "dial", r.transport.Dial) })
+		links.Go(func() { l.prev.open(ctx, "accept", r.transport.Accept) })
 	}
 	links.Wait()
 	if err := r.Err(); err != nil {
 		r.Close()
-		return nil, err
+		return err
 	}
-	return r, nil
+	return nil
 }
 
 func newRing(cfg Config) *Ring {
@@ -114,6 +127,7 @@ func newRing(cfg Config) *Ring {
 		epoch:      cfg.Epoch,
 		silence:    cfg.Silence,
 		frameBytes: MaxBody,
+		transport:  cfg.Transport,
 		done:       make(chan struct{}),
 	}
 	if r.silence == 0 {
@@ -130,12 +144,23 @@ func newRing(cfg Config) *Ring {
 		lanes = max(1, limits.Lanes)
 	}
 	for i := range lanes {
-		r.lanes = append(r.lanes, &Lane{
-			next: newEnd(r, r.peers[mod(r.rank+1, size)], i),
-			prev: newEnd(r, r.peers[mod(r.rank-1, size)], i),
-		})
+		r.lanes = append(r.lanes, r.lane(1, i))
+	}
+	if cfg.Chords {
+		r.addChords()
 	}
 	return r
+}
+
+// lane returns a lane to the peer that is stride further on.
+func (r *Ring) lane(stride, number int) *Lane {
+	size := len(r.peers)
+	l := &Lane{
+		next: newEnd(r, r.peers[mod(r.rank+stride, size)], number),
+		prev: newEnd(r, r.peers[mod(r.rank-stride, size)], number),
+	}
+	l.next.dialed = true
+	return l
 }
 
 // Rank returns this peer's place in Peers.
@@ -168,12 +193,13 @@ func (r *Ring) Err() error {
 	return r.err
 }
 
-// Close says Bye to both neighbours, closes the links and waits for the
-// goroutines of the ring. What was sent before is still delivered if the
-// transport can. The neighbours do not take it for a failure. Only the first
-// Close, or Fail, has an effect on the ring; all wait.
+// Close says Bye to both neighbours, closes the links, and the rings of groups,
+// and waits for the goroutines of the ring. What was sent before is still
+// delivered if the transport can. The neighbours do not take it for a failure.
+// Only the first Close, or Fail, has an effect on the ring; all wait.
 func (r *Ring) Close() error {
 	r.shut(fmt.Errorf("%w: closed", ErrBroken), Header{Kind: Bye}, nil)
 	r.running.Wait()
+	r.forget()
 	return nil
 }

@@ -24,7 +24,8 @@ const (
 	version       = 1
 	maxSignal     = 48 << 10 // bytes of a whole message
 	maxID         = 256
-	maxLanes      = 256
+	maxLanes      = 256     // of one ring
+	maxLane       = 1 << 16 // number of a lane; a group's are above those of the ring
 	maxReason     = 512
 	maxCandidates = 256 // a peer's addresses, twice each, as pion writes them
 	sessionBytes  = 16
@@ -106,8 +107,8 @@ func (m message) check() error {
 	if m.From == m.To {
 		return fmt.Errorf("edge from %q to itself", m.From)
 	}
-	if m.Lane < 0 || m.Lane >= maxLanes {
-		return fmt.Errorf("lane %d, want 0 to %d", m.Lane, maxLanes-1)
+	if m.Lane < 0 || m.Lane >= maxLane {
+		return fmt.Errorf("lane %d, want 0 to %d", m.Lane, maxLane-1)
 	}
 	switch described := m.SDP != ""; m.Kind {
 	case kindOffer, kindAnswer:

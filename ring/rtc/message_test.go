@@ -26,7 +26,7 @@ func sdp(t testing.TB) string {
 }
 
 func TestMessage(t *testing.T) {
-	e := edge{From: "a", To: "b", Epoch: 1<<64 - 1, Lane: maxLanes - 1}
+	e := edge{From: "a", To: "b", Epoch: 1<<64 - 1, Lane: maxLane - 1}
 	for _, m := range []message{
 		{Kind: kindOffer, Session: newSession(), edge: e, SDP: "v=0"},
 		{Kind: kindAnswer, Session: newSession(), edge: e, SDP: "v=0\r\n\"\x00"},
@@ -62,7 +62,7 @@ func TestMessageRefused(t *testing.T) {
 		"no dialler":    func(m *message) { m.From = "" },
 		"long acceptor": func(m *message) { m.To = strings.Repeat("b", maxID+1) },
 		"to itself":     func(m *message) { m.To = m.From },
-		"lane":          func(m *message) { m.Lane = maxLanes },
+		"lane":          func(m *message) { m.Lane = maxLane },
 		"lane below 0":  func(m *message) { m.Lane = -1 },
 		"no SDP":        func(m *message) { m.SDP = "" },
 		"reason":        func(m *message) { m.Reason = "none" },

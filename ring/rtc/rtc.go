@@ -167,8 +167,8 @@ func (t *Transport) begin(ctx context.Context, e ring.Edge) (_ context.Context, 
 		return nil, nil, fmt.Errorf("rtc: edge of %q, but this is %q", e.Self, t.cfg.ID)
 	case e.Peer == e.Self || e.Peer == "" || len(e.Peer) > maxID:
 		return nil, nil, fmt.Errorf("rtc: no link from %q to %q", e.Self, e.Peer)
-	case e.Lane < 0 || e.Lane >= maxLanes:
-		return nil, nil, fmt.Errorf("rtc: lane %d, want 0 to %d", e.Lane, maxLanes-1)
+	case e.Lane < 0 || e.Lane >= maxLane:
+		return nil, nil, fmt.Errorf("rtc: lane %d, want 0 to %d", e.Lane, maxLane-1)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

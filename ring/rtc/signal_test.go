@@ -232,7 +232,7 @@ func TestWrongEdges(t *testing.T) {
 	for _, tt := range []struct {
 		peer string
 		lane int
-	}{{"", 0}, {"a", 0}, {strings.Repeat("b", maxID+1), 0}, {"b", -1}, {"b", maxLanes}} {
+	}{{"", 0}, {"a", 0}, {strings.Repeat("b", maxID+1), 0}, {"b", -1}, {"b", maxLane}} {
 		for what, open := range map[string]func(context.Context, *Transport, string, uint64, int) <-chan opened{"Dial": dial, "Accept": accept} {
 			if o := <-open(ctx, a, tt.peer, 1, tt.lane); o.err == nil || ctx.Err() != nil {
 				t.Errorf("%s(%.10q, lane %d): %v, want an error at once", what, tt.peer, tt.lane, o.err)
