@@ -17,20 +17,21 @@
 // transport, the number of lanes and the size of the frames; with a lossy codec
 // too.
 //
-// Links lead to the next peer only, so everything else is passed on from peer to
-// peer. For a vector of S bytes, or parts or blocks of S bytes together, and n
-// peers:
+// Lanes lead to the next peer, so everything is passed on from peer to peer;
+// where the ring has chords, small vectors take those. For a vector of S bytes,
+// or parts or blocks of S bytes together, and n peers:
 //
 //	                            steps     bytes that a peer sends
-//	AllReduce, SmallBytes       n-1       (n-1)S; of two peers up to 32 KiB
-//	AllReduce                   2(n-1)    2(n-1)/n S
+//	AllReduce, Ring             2(n-1)    2(n-1)/n S
+//	AllReduce, Exchange         n-1       (n-1)S
+//	AllReduce, Dissemination    log2 n    (n-1)S
 //	ReduceScatter, AllGather    n-1       (n-1)/n S
 //	Broadcast, Reduce           n-1       S, but for the last one
 //	Scatter, GatherTo           n-1       (n-1)/n S next to the root, less further on
 //	AllToAll                    n-1       (n-1)/2 S
 //	Gather                      n-1       all blobs but the next peer's
 //	Send, Recv                  n         S, if it is between them
-//	Barrier                     n-1       empty frames
+//	Barrier                     n-1       empty frames; with chords log2 n
 //
 // Steps overlap: a frame goes on the moment it is merged, so a long vector takes
 // the time of its bytes, and the steps only that of their frames.
@@ -58,10 +59,11 @@ type Config struct {
 	// not. Default 64 MiB.
 	InFlightBytes int
 	// SmallBytes is the largest vector that more than two peers all-reduce by
-	// passing all vectors round whole: that saves n-1 steps, and sends
-	// (n-1)(1-2/n) times the vector more, which pays while the vector takes less
-	// time on a link than a step does: 6 KB at 1 Gbit/s and 50 µs. Default 0: every
-	// peer sends 2(n-1)/n of the vector. The bits are the same.
+	// sending all vectors whole, as long as Tune has not measured when that pays:
+	// it saves steps, and sends (n-1)(1-2/n) times the vector more, which pays
+	// while the vector takes less time on a link than a step does: 6 KB at 1 Gbit/s
+	// and 50 µs. Default 0: every peer sends 2(n-1)/n of the vector. The bits are
+	// the same.
 	SmallBytes int
 }
 
@@ -74,7 +76,8 @@ type Comm struct {
 	rank    int
 	size    int
 	peers   []string
-	lanes   []*lane
+	lanes   []*lane // those of the ring, then its chords
+	width   int     // how many there are without the chords
 	buffers buffers
 	stats   counters
 
@@ -87,6 +90,7 @@ type Comm struct {
 	over     bool             // no goroutine may be started any more
 	next     uint32           // number of the next collective to be started
 	launched uint32           // number of the next one to be launched
+	costs    *Costs           // by which algorithms are chosen; nil: by size alone
 	waiting  []*Work          // started, not launched
 	works    map[uint32]*Work // launched, not done
 	helped   bool             // whoever launches works now sends on lane 0 itself
@@ -127,14 +131,23 @@ func New(r *ring.Ring, cfg Config) *Comm {
 	if c.limit <= 0 {
 		c.limit = 64 << 20
 	}
-	for i, link := range r.Lanes() {
-		l := newLane(c, i, link)
-		c.lanes = append(c.lanes, l)
+	for _, link := range r.Lanes() {
+		c.addLane(link, 1)
+	}
+	c.width = len(c.lanes)
+	for i, link := range r.Chords() {
+		c.addLane(link, ring.Strides(c.size)[i])
+	}
+	for _, l := range c.lanes {
 		c.running.Go(l.receive)
 		c.running.Go(l.send)
 	}
 	go c.supervise()
 	return c
+}
+
+func (c *Comm) addLane(link *ring.Lane, stride int) {
+	c.lanes = append(c.lanes, newLane(c, len(c.lanes), stride, link))
 }
 
 // Rank returns this peer's place in the ring.

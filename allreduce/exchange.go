@@ -21,22 +21,6 @@ type exchange struct {
 	done    int    // elements of it that are here
 }
 
-// exchangePair is the largest vector that two peers exchange, in bytes. They send
-// no more than in a relay, and only give up that the sum of one half overlaps
-// with the sending of the other. Among more peers Config.SmallBytes says.
-const exchangePair = 32 << 10
-
-// exchanges reports whether the work is an exchange: the same on all peers.
-func (w *Work) exchanges() bool {
-	if w.kind != allReduce || w.codec != nil {
-		return false
-	}
-	if w.c.size == 2 {
-		return w.bytes <= exchangePair
-	}
-	return w.bytes <= w.c.small
-}
-
 // open sends a copy: results may be written to the vector before it is sent.
 func (f *exchange) open() segment {
 	c, x := f.w.c, f.w.x

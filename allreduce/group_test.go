@@ -16,8 +16,9 @@ import (
 // A group is a ring of Comms in this process.
 type group struct {
 	testing.TB
-	net   *ringtest.Net
-	comms []*allreduce.Comm
+	net    *ringtest.Net
+	comms  []*allreduce.Comm
+	chords bool // that the ring has
 }
 
 // open opens a group of n peers p0, p1, … and closes it when the test ends.
@@ -26,11 +27,20 @@ func open(t testing.TB, n int, opts ringtest.Options, cfg allreduce.Config) *gro
 	return openEach(t, n, opts, func(int) allreduce.Config { return cfg })
 }
 
+// openChords is open of a ring with chords.
+func openChords(t testing.TB, n int, opts ringtest.Options, cfg allreduce.Config) *group {
+	t.Helper()
+	net := ringtest.NewNet(opts)
+	g := &group{TB: t, net: net, chords: true}
+	g.join(n, func(int) allreduce.Config { return cfg }, func(self string) ring.Transport { return net.Transport(self) })
+	return g
+}
+
 // openEach does so with a Config for each rank.
 func openEach(t testing.TB, n int, opts ringtest.Options, cfg func(rank int) allreduce.Config) *group {
 	t.Helper()
 	net := ringtest.NewNet(opts)
-	g := &group{t, net, nil}
+	g := &group{TB: t, net: net}
 	g.join(n, cfg, func(self string) ring.Transport { return net.Transport(self) })
 	return g
 }
@@ -45,7 +55,7 @@ func (g *group) join(n int, cfg func(rank int) allreduce.Config, transport func(
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
-			r, err := ring.Open(g.within(10*time.Second), ring.Config{Self: peers[i], Peers: peers, Epoch: 7, Transport: transport(peers[i])})
+			r, err := ring.Open(g.within(10*time.Second), ring.Config{Self: peers[i], Peers: peers, Epoch: 7, Transport: transport(peers[i]), Chords: g.chords})
 			if err != nil {
 				g.Error(err)
 				return

@@ -17,6 +17,7 @@ import (
 type lane struct {
 	c       *Comm
 	index   int
+	stride  int // how far the lane leads
 	link    *ring.Lane
 	scratch []byte // belongs to the receiving goroutine
 
@@ -41,17 +42,18 @@ type entry struct {
 
 // A flow is the part of one collective that runs over one lane.
 type flow interface {
-	// open returns what can be sent before anything has arrived.
+	// open returns what can be sent before anything has arrived, or nothing.
 	open() segment
 	// take works on a frame, and reports whether it was the last one. It is
 	// not called by two goroutines at the same time.
 	take(h ring.Header, b body) (last bool, err error)
 }
 
-func newLane(c *Comm, index int, link *ring.Lane) *lane {
+func newLane(c *Comm, index, stride int, link *ring.Lane) *lane {
 	return &lane{
 		c:       c,
 		index:   index,
+		stride:  stride,
 		link:    link,
 		scratch: make([]byte, min(c.ring.FrameBytes(), scratchBytes)),
 		entries: make(map[uint32]*entry),
@@ -60,6 +62,9 @@ func newLane(c *Comm, index int, link *ring.Lane) *lane {
 	}
 }
 
+// previous returns the rank of the peer that sends to this one here.
+func (l *lane) previous() int { return mod(l.c.rank-l.stride, l.c.size) }
+
 // scratchBytes is how much is merged at a time; it should stay in cache.
 const scratchBytes = 256 << 10
 
@@ -67,13 +72,15 @@ const scratchBytes = 256 << 10
 func (l *lane) launch(w *Work) {
 	e := l.entries[w.seq]
 	switch {
-	case l.index < w.lanes:
+	case w.uses(l):
 		if e == nil {
 			e = &entry{}
 			l.entries[w.seq] = e
 		}
 		e.flow = w.flow(l)
-		l.push(e.flow.open())
+		if s := e.flow.open(); s.work != nil {
+			l.push(s)
+		}
 	case e == nil:
 		return
 	default: // frames came where none belong
@@ -168,7 +175,7 @@ func (l *lane) find(h ring.Header) (e *entry, live bool, err error) {
 func (l *lane) take(e *entry, h ring.Header, b body) error {
 	w := e.work
 	if !w.agrees(h) {
-		l.c.dispute(w, h)
+		l.c.dispute(w, h, l.previous())
 		return nil
 	}
 	last, err := e.flow.take(h, b)
@@ -180,7 +187,7 @@ func (l *lane) take(e *entry, h ring.Header, b body) error {
 		delete(l.entries, w.seq)
 		l.c.mu.Unlock()
 		l.c.finished(w)
-		if w.exchanges() {
+		if w.algorithm.whole() {
 			runtime.Gosched() // to whoever waits for it, rather than wake a thread
 		}
 	}
@@ -213,5 +220,5 @@ func (l *lane) fault(h ring.Header, err error) {
 		return
 	}
 	l.c.fail(codeFault, fmt.Errorf("lane %d: collective %d, step %d from %s: %w",
-		l.index, h.Seq, h.Step, l.c.peers[l.c.previous()], err))
+		l.index, h.Seq, h.Step, l.c.peers[l.previous()], err))
 }

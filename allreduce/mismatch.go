@@ -36,12 +36,12 @@ func (w *Work) agrees(h ring.Header) bool {
 // disputeTime is how long a notice may be on its way.
 const disputeTime = time.Second
 
-// dispute is called when a frame of the previous peer does not belong to the
-// collective that this peer means.
-func (c *Comm) dispute(w *Work, h ring.Header) {
+// dispute is called when a frame of the peer of rank from does not belong to
+// the collective that this peer means.
+func (c *Comm) dispute(w *Work, h ring.Header, from int) {
 	mine := c.peers[c.rank] + " wants " + w.describe(w.header(segment{}))
-	theirs := c.peers[c.previous()] + " wants " + w.describe(h)
-	if c.previous() < c.rank {
+	theirs := c.peers[from] + " wants " + w.describe(h)
+	if from < c.rank {
 		mine, theirs = theirs, mine
 	}
 	c.mu.Lock()
@@ -129,8 +129,5 @@ func (w *Work) describe(h ring.Header) string {
 	}
 	return kind.String()
 }
-
-func (c *Comm) previous() int  { return mod(c.rank-1, c.size) }
-func (c *Comm) following() int { return mod(c.rank+1, c.size) }
 
 func mod(a, n int) int { return (a%n + n) % n }

@@ -22,11 +22,14 @@ type Work struct {
 	form  form
 	blobs [][]byte // of a gather: mine, and room for the others
 	swap  *swapped // of an all-to-all
+	wheel *wheel   // of a dissemination
 	note  *letter  // of a message
 	after func()   // called when all is well, before the work is done
 	bytes int      // what it counts for in Config.InFlightBytes
 	lanes int      // how many lanes work on it
 	frame int      // how many elements fit a frame
+
+	algorithm Algorithm // of an all-reduce or a barrier; set when the work is numbered
 
 	pending int // parts not done, two for each lane; guarded by c.mu
 	done    chan struct{}
@@ -103,6 +106,7 @@ func (c *Comm) begin(w *Work, help bool) bool {
 	defer c.mu.Unlock()
 	w.seq = c.next
 	c.next++
+	c.choose(w)
 	if c.err != nil {
 		w.end(c.err)
 		return false
@@ -160,10 +164,20 @@ const laneBytes = 16 << 10
 // spread returns how many lanes work on the vector: the same on all peers.
 func (w *Work) spread() int {
 	switch {
-	case w.kind == gather, w.kind == barrier, w.kind == allToAll, w.exchanges():
+	case w.algorithm == Dissemination:
+		return 1 + len(w.c.lanes) - w.c.width
+	case w.kind == gather, w.kind == barrier, w.kind == allToAll, w.algorithm == Exchange:
 		return 1
 	}
-	return min(len(w.c.lanes), 1+w.bytes/w.c.size/laneBytes)
+	return min(w.c.width, 1+w.bytes/w.c.size/laneBytes)
+}
+
+// uses reports whether the lane is one of those that work on the vector.
+func (w *Work) uses(l *lane) bool {
+	if w.algorithm == Dissemination {
+		return l.index == 0 || l.index >= w.c.width
+	}
+	return l.index < w.lanes
 }
 
 // fit returns how many elements fit a frame.
@@ -182,11 +196,13 @@ func (w *Work) fit() int {
 // flow returns the part of the work that runs over lane l.
 func (w *Work) flow(l *lane) flow {
 	switch {
+	case w.algorithm == Dissemination:
+		return w.spoke(l)
 	case w.kind == gather, w.kind == barrier:
 		return &collect{w: w, l: l}
 	case w.kind == allToAll:
 		return &swap{w: w, l: l}
-	case w.exchanges():
+	case w.algorithm == Exchange:
 		return &exchange{w: w, l: l}
 	}
 	w.cut.n, w.cut.size = w.x.len, w.c.size

@@ -1,0 +1,136 @@
+package allreduce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Algorithm is a way to all-reduce. All make the same bits.
+type Algorithm uint8
+
+const (
+	// Auto is what promises to be the fastest; see Comm.Tune.
+	Auto Algorithm = iota
+	// Ring cuts the vector into one chunk for each peer; see relay.go.
+	Ring
+	// Exchange passes all vectors round whole; see exchange.go.
+	Exchange
+	// Dissemination passes all vectors whole over the chords of the ring; see
+	// dissemination.go. It needs ring.Config.Chords, and three peers.
+	Dissemination
+)
+
+var algorithmNames = [...]string{"auto", "ring", "exchange", "dissemination"}
+
+// String returns the name in lower case.
+func (a Algorithm) String() string {
+	if int(a) >= len(algorithmNames) {
+		return fmt.Sprintf("algorithm %d", uint8(a))
+	}
+	return algorithmNames[a]
+}
+
+// ParseAlgorithm is the inverse of String.
+func ParseAlgorithm(name string) (Algorithm, error) {
+	if i := slices.Index(algorithmNames[:], name); i >= 0 {
+		return Algorithm(i), nil
+	}
+	return 0, fmt.Errorf("%w: %q, there are %q", ErrAlgorithm, name, algorithmNames)
+}
+
+// ErrAlgorithm reports an algorithm that the ring, or the codec, does not allow.
+var ErrAlgorithm = errors.New("allreduce: no such algorithm here")
+
+// whole reports whether vectors travel whole, and every peer combines them.
+func (a Algorithm) whole() bool { return a == Exchange || a == Dissemination }
+
+// Algorithms returns those that the ring allows, Ring first; none in a ring of
+// one. With a codec there is only Ring, for the types that the codec takes.
+func (c *Comm) Algorithms() []Algorithm {
+	switch {
+	case c.size == 1:
+		return nil
+	case len(c.lanes) == c.width:
+		return []Algorithm{Ring, Exchange}
+	}
+	return []Algorithm{Ring, Exchange, Dissemination}
+}
+
+// Choice returns the algorithm that AllReduce takes for x.
+func (c *Comm) Choice(x Vector) Algorithm {
+	if c.size == 1 {
+		return Auto
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.auto(c.allReduce(x, Sum))
+}
+
+// AllReduceBy is AllReduce by an algorithm of the caller's choice, which must be
+// alike on all peers.
+func (c *Comm) AllReduceBy(ctx context.Context, a Algorithm, x Vector, op Op) error {
+	w, err := c.reduces(x, op)
+	if err == nil && a != Auto && c.size > 1 {
+		err = c.by(a, w)
+	}
+	return c.runIf(ctx, w, err)
+}
+
+func (c *Comm) by(a Algorithm, w *Work) error {
+	if !slices.Contains(c.Algorithms(), a) {
+		return fmt.Errorf("%w: %v among %d peers with %d chords", ErrAlgorithm, a, c.size, len(c.lanes)-c.width)
+	}
+	if a.whole() && w.codec != nil {
+		return fmt.Errorf("%w: %v with codec %s", ErrAlgorithm, a, w.codec.Name())
+	}
+	w.algorithm, w.form = a, formOf([]int{int(a)})
+	return nil
+}
+
+// choose settles by which algorithm a work is done. It depends on nothing that
+// could differ between peers, but on what Tune has measured, which is alike since
+// the same number. It is called with c.mu held.
+func (c *Comm) choose(w *Work) {
+	switch {
+	case c.size == 1 || w.algorithm != Auto:
+	case w.kind == allReduce:
+		w.algorithm = c.auto(w)
+	case w.kind == barrier && len(c.lanes) > c.width:
+		w.algorithm = Dissemination
+	}
+}
+
+// exchangePair is the largest vector that two peers exchange, in bytes, when
+// nothing was measured. They send no more than in a relay, and only give up that
+// the sum of one half overlaps with the sending of the other. Among more peers
+// Config.SmallBytes says.
+const exchangePair = 32 << 10
+
+// candidates returns the algorithms that are worth a try. An Exchange has more
+// steps than a Dissemination, and sends as much.
+func (c *Comm) candidates() []Algorithm {
+	if len(c.lanes) > c.width {
+		return []Algorithm{Ring, Dissemination}
+	}
+	return []Algorithm{Ring, Exchange}
+}
+
+// auto chooses for an all-reduce. It is called with c.mu held.
+func (c *Comm) auto(w *Work) Algorithm {
+	small := c.small
+	if c.size == 2 {
+		small = exchangePair
+	}
+	all := c.candidates()
+	switch {
+	case w.codec != nil:
+		return Ring
+	case c.costs != nil:
+		return c.costs.cheapest(all, c.size, w.bytes)
+	case w.bytes <= small:
+		return all[len(all)-1]
+	}
+	return Ring
+}

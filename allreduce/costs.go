@@ -1,0 +1,211 @@
+package allreduce
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+)
+
+// Costs are the constants of the model by which a Comm chooses an algorithm. To
+// all-reduce S bytes among n peers takes
+//
+//	steps(n)·Step + bytes(n)·(what S bytes take on a link)
+//
+// where Ring has 2(n-1) steps, Exchange n-1 and Dissemination log2(n), and a
+// peer sends 2(n-1)/n vectors in a Ring, and n-1 in the others. What bytes take
+// contains the time to combine them, of which each algorithm has its share. It
+// is less where many lie in a cache, so it is measured at several sizes, and taken
+// to be straight between them.
+//
+// The constants are per step and byte, so that those of one number of peers
+// serve for another.
+type Costs [3]Cost // of Ring, Exchange and Dissemination
+
+// Cost is that of one algorithm, in nanoseconds. It is unknown if Step is 0.
+type Cost struct {
+	Step  float64
+	Bytes [len(probes)]float64 // what so many bytes on a link take: probes[i], from the first
+}
+
+// probes are the sizes at which Tune measures.
+var probes = [...]int{8, 16 << 10, 256 << 10}
+
+// wholeBytes bounds the vectors that travel whole: every peer holds them all.
+const wholeBytes = 16 << 20
+
+func (a Algorithm) steps(n int) float64 {
+	switch a {
+	case Exchange:
+		return float64(n - 1)
+	case Dissemination:
+		return math.Ceil(math.Log2(float64(n)))
+	}
+	return float64(2 * (n - 1))
+}
+
+// vectors returns how many a peer sends.
+func (a Algorithm) vectors(n int) float64 {
+	if a.whole() {
+		return float64(n - 1)
+	}
+	return 2 * float64(n-1) / float64(n)
+}
+
+// Time predicts how long an all-reduce of so many bytes takes among n peers.
+func (k *Costs) Time(a Algorithm, n, bytes int) time.Duration {
+	cost := k.of(a)
+	return time.Duration(a.steps(n)*cost.Step + a.vectors(n)*k.link(a, bytes))
+}
+
+// of returns the cost of an algorithm. Where that was not measured, among two
+// peers say, a whole vector costs what it does in the other algorithm of the kind.
+func (k *Costs) of(a Algorithm) Cost {
+	cost := k[a-Ring]
+	if cost.Step == 0 && a.whole() {
+		cost = k[(Exchange+Dissemination-a)-Ring]
+	}
+	return cost
+}
+
+// link returns what so many bytes on a link take. Beyond the largest probe a
+// byte is not cheaper than it is to the Ring: it is the same link.
+func (k *Costs) link(a Algorithm, bytes int) float64 {
+	cost := k.of(a)
+	i := 1
+	for i < len(probes)-1 && bytes > probes[i] {
+		i++
+	}
+	slope := cost.slope(i)
+	if bytes > probes[i] {
+		return cost.Bytes[i] + max(slope, k[0].slope(i))*float64(bytes-probes[i])
+	}
+	return cost.Bytes[i-1] + slope*float64(bytes-probes[i-1])
+}
+
+func (c Cost) slope(i int) float64 {
+	return (c.Bytes[i] - c.Bytes[i-1]) / float64(probes[i]-probes[i-1])
+}
+
+// cheapest returns the algorithm that takes the least time, the last of equals.
+func (k *Costs) cheapest(among []Algorithm, n, bytes int) Algorithm {
+	best := Ring
+	for _, a := range among {
+		if a.whole() && n*bytes > wholeBytes {
+			continue
+		}
+		if k.Time(a, n, bytes) <= k.Time(best, n, bytes) {
+			best = a
+		}
+	}
+	return best
+}
+
+// Tune makes AllReduce and Start choose the algorithm by what things cost here,
+// and returns that. If rank 0 gives costs, which it knows from an earlier Comm, all
+// take those; if not, they measure, for less than tuneTime if rounds are short.
+// Every peer must call it, between the same collectives. What the others give is
+// not looked at.
+func (c *Comm) Tune(ctx context.Context, known *Costs) (*Costs, error) {
+	if c.size == 1 {
+		return known, nil
+	}
+	k := new(Costs)
+	if known != nil && c.rank == 0 {
+		*k = *known
+	}
+	if err := c.shareCosts(ctx, k); err != nil {
+		return nil, err
+	}
+	if k[0].Step == 0 {
+		if err := c.measure(ctx, k); err != nil {
+			return nil, err
+		}
+		if err := c.shareCosts(ctx, k); err != nil {
+			return nil, err
+		}
+	}
+	c.mu.Lock()
+	c.costs = k
+	c.mu.Unlock()
+	return k, nil
+}
+
+// shareCosts replaces k by that of rank 0.
+func (c *Comm) shareCosts(ctx context.Context, k *Costs) error {
+	var flat []float64
+	for _, cost := range k {
+		flat = append(append(flat, cost.Step), cost.Bytes[:]...)
+	}
+	if err := c.Broadcast(ctx, Of(flat), 0); err != nil {
+		return err
+	}
+	for i := range k {
+		k[i].Step = flat[0]
+		copy(k[i].Bytes[:], flat[1:])
+		flat = flat[1+len(probes):]
+	}
+	return nil
+}
+
+const (
+	// tuneTime is how long peers measure if a round of all algorithms and sizes
+	// takes less than a part of it.
+	tuneTime = 40 * time.Millisecond
+	tuneMost = 15 // operations of one size by one algorithm
+)
+
+// measure times every algorithm at every probe. Operations follow each other
+// without a pause, as they will; the first ones pay for what came before.
+func (c *Comm) measure(ctx context.Context, k *Costs) error {
+	x := newVector(Float32, slices.Max(probes[:])/4)
+	begin := time.Now()
+	for _, a := range c.candidates() { // it warms everything up, too
+		if _, err := c.probe(ctx, a, x, 1); err != nil {
+			return err
+		}
+	}
+	rounds := []float64{max(2, min(tuneMost, float64(tuneTime)/float64(time.Since(begin))))}
+	if err := c.Broadcast(ctx, Of(rounds), 0); err != nil {
+		return err
+	}
+	for _, a := range c.candidates() {
+		times, err := c.probe(ctx, a, x, int(rounds[0]))
+		if err != nil {
+			return err
+		}
+		k[a-Ring] = fit(a, c.size, times)
+	}
+	return nil
+}
+
+// probe returns how long an algorithm takes for each size, in nanoseconds: the
+// median of some operations.
+func (c *Comm) probe(ctx context.Context, a Algorithm, x Vector, rounds int) (took [len(probes)]float64, err error) {
+	for i, bytes := range probes {
+		var times []float64
+		for range rounds {
+			begin := time.Now()
+			if err := c.AllReduceBy(ctx, a, x.Slice(0, bytes/4), Sum); err != nil {
+				return took, err
+			}
+			times = append(times, float64(time.Since(begin)))
+		}
+		times = times[rounds/2:]
+		slices.Sort(times)
+		took[i] = times[len(times)/2]
+	}
+	return took, nil
+}
+
+// fit returns the cost that explains the times.
+func fit(a Algorithm, n int, took [len(probes)]float64) (cost Cost) {
+	cost.Step = max(1, took[0]/a.steps(n))
+	for i := range took {
+		if i > 0 {
+			took[i] = max(took[i], took[i-1])
+		}
+		cost.Bytes[i] = (took[i] - took[0]) / a.vectors(n)
+	}
+	return cost
+}
