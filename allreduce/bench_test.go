@@ -38,7 +38,7 @@ func openTCP(t testing.TB, n int, tc tcp.Config, cfg allreduce.Config) *group {
 	t.Helper()
 	var mu sync.Mutex
 	addrs := map[string]string{}
-	g := &group{TB: t}
+	g := &group{TB: t, chords: n > 3}
 	g.join(n, func(int) allreduce.Config { return cfg }, func(self string) ring.Transport {
 		tc := tc
 		tc.ID, tc.Run, tc.Secret = self, "test", []byte("sixteen bytes ..")

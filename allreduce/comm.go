@@ -70,6 +70,7 @@ type Config struct {
 // Comm runs collectives over one ring, and dies with it.
 type Comm struct {
 	ring    *ring.Ring
+	config  Config
 	codec   Codec
 	limit   int // Config.InFlightBytes
 	small   int // Config.SmallBytes, -1 if that is 0
@@ -80,6 +81,11 @@ type Comm struct {
 	width   int     // how many there are without the chords
 	buffers buffers
 	stats   counters
+
+	parent   *Comm         // of which this is a group, or nil
+	root     *Comm         // the parent's parent, and so on
+	grouping chan struct{} // capacity 1: of the root, held while a group is made
+	groups   int           // of the root: number of the last group; guarded by grouping
 
 	running  sync.WaitGroup // all goroutines that touch vectors
 	disputed chan struct{}  // closed when this peer has found a mismatch
@@ -101,18 +107,21 @@ type Comm struct {
 	expected []uint32                  // likewise, by the rank that it comes from
 	accuser  int                       // lowest rank known to have found a mismatch, or size
 	claim    string                    // what this peer found
+	members  map[*Comm]bool            // groups that are not closed
 }
 
 // New returns a Comm over r, which it owns from now on: Close closes it.
 func New(r *ring.Ring, cfg Config) *Comm {
 	c := &Comm{
 		ring:     r,
+		config:   cfg,
 		codec:    cfg.Codec,
 		limit:    cfg.InFlightBytes,
 		small:    cfg.SmallBytes,
 		rank:     r.Rank(),
 		size:     r.Size(),
 		peers:    r.Peers(),
+		grouping: make(chan struct{}, 1),
 		disputed: make(chan struct{}),
 		ended:    make(chan struct{}),
 		works:    make(map[uint32]*Work),
@@ -122,6 +131,7 @@ func New(r *ring.Ring, cfg Config) *Comm {
 		expected: make([]uint32, r.Size()),
 		accuser:  r.Size(),
 	}
+	c.root = c
 	if c.codec == nil {
 		c.codec = Raw
 	}
@@ -202,12 +212,13 @@ func (c *Comm) codecFor(t Type) Codec {
 	return c.codec
 }
 
-// Close says goodbye to the neighbours and ends everything that is in progress
-// with an error. A collective that has ended here is not disturbed elsewhere.
+// Close says goodbye to the neighbours and ends everything that is in progress,
+// here and in groups, with an error. A collective that has ended here is not disturbed elsewhere.
 func (c *Comm) Close() error {
 	c.note(fmt.Errorf("%w: closed", ring.ErrBroken))
 	err := c.ring.Close()
 	<-c.ended
+	c.closeGroups()
 	return err
 }
 

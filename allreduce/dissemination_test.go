@@ -18,8 +18,10 @@ import (
 	"github.com/ringrun/ringrun/ring/ringtest"
 )
 
-func by(a allreduce.Algorithm, x allreduce.Vector, op allreduce.Op) call {
-	return func(ctx context.Context, c *allreduce.Comm) error { return c.AllReduceBy(ctx, a, x, op) }
+func by(a allreduce.Algorithm, length int) call {
+	return func(ctx context.Context, c *allreduce.Comm) error {
+		return c.AllReduceBy(ctx, a, allreduce.Of(make([]float32, length)), allreduce.Sum)
+	}
 }
 
 // TestAlgorithms compares every algorithm with the oracle, bit for bit: every
@@ -91,7 +93,6 @@ func TestSameBits(t *testing.T) {
 // step is one delay.
 func TestSteps(t *testing.T) {
 	const delay = 10 * time.Millisecond
-	x := allreduce.Of(make([]float32, 100))
 	for _, n := range []int{2, 3, 4, 5, 8, 9, 16} {
 		last := bits.Len(uint(n-1)) - 1 // step, to which so many vectors are left:
 		left := n - 1<<last
@@ -101,9 +102,9 @@ func TestSteps(t *testing.T) {
 			call call
 			want int
 		}{
-			{"ring", by(allreduce.Ring, x, allreduce.Sum), 2 * (n - 1)},
-			{"exchange", by(allreduce.Exchange, x, allreduce.Sum), n - 1},
-			{"dissemination", by(allreduce.Dissemination, x, allreduce.Sum), log},
+			{"ring", by(allreduce.Ring, 100), 2 * (n - 1)},
+			{"exchange", by(allreduce.Exchange, 100), n - 1},
+			{"dissemination", by(allreduce.Dissemination, 100), log},
 			{"barrier", func(ctx context.Context, c *allreduce.Comm) error { return c.Barrier(ctx) }, log},
 		} {
 			if n == 2 && tt.name == "dissemination" {
@@ -205,7 +206,6 @@ func TestMixedInFlight(t *testing.T) {
 // which some goes over the chords and some does not.
 func TestMismatchOverChords(t *testing.T) {
 	small, large := reduce[float32](allreduce.Sum, 1000), reduce[float32](allreduce.Sum, 200000)
-	x := allreduce.Of(make([]float32, 100))
 	for _, tt := range []struct {
 		name        string
 		most, other call
@@ -219,7 +219,7 @@ func TestMismatchOverChords(t *testing.T) {
 			[2]string{"the sum of 1000 float32", "a barrier"}},
 		{"barrier and gather", func(ctx context.Context, c *allreduce.Comm) error { return c.Barrier(ctx) }, gatherBytes(0),
 			[2]string{"a barrier", "a gather"}},
-		{"algorithm", by(allreduce.Ring, x, allreduce.Sum), by(allreduce.Dissemination, x, allreduce.Sum),
+		{"algorithm", by(allreduce.Ring, 100), by(allreduce.Dissemination, 100),
 			[2]string{"the sum of 100 float32 in form ", "the sum of 100 float32 in form "}},
 	} {
 		for _, n := range []int{3, 4, 7} {
@@ -295,7 +295,6 @@ func TestLeaveOverChords(t *testing.T) {
 
 // TestAlgorithmErrors asks for what the ring does not have.
 func TestAlgorithmErrors(t *testing.T) {
-	x := allreduce.Of(make([]float32, 4))
 	half, err := codec.ByName("half")
 	if err != nil {
 		t.Fatal(err)
@@ -304,10 +303,10 @@ func TestAlgorithmErrors(t *testing.T) {
 		g    *group
 		call call
 	}{
-		"no chords":    {open(t, 3, ringtest.Options{}, allreduce.Config{}), by(allreduce.Dissemination, x, allreduce.Sum)},
-		"two":          {openChords(t, 2, ringtest.Options{}, allreduce.Config{}), by(allreduce.Dissemination, x, allreduce.Sum)},
-		"unknown":      {open(t, 2, ringtest.Options{}, allreduce.Config{}), by(99, x, allreduce.Sum)},
-		"with a codec": {openChords(t, 3, ringtest.Options{}, allreduce.Config{Codec: half}), by(allreduce.Exchange, x, allreduce.Sum)},
+		"no chords":    {open(t, 3, ringtest.Options{}, allreduce.Config{}), by(allreduce.Dissemination, 100)},
+		"two":          {openChords(t, 2, ringtest.Options{}, allreduce.Config{}), by(allreduce.Dissemination, 100)},
+		"unknown":      {open(t, 2, ringtest.Options{}, allreduce.Config{}), by(99, 100)},
+		"with a codec": {openChords(t, 3, ringtest.Options{}, allreduce.Config{Codec: half}), by(allreduce.Exchange, 100)},
 	} {
 		for rank, err := range tt.g.each(tt.call) {
 			if !errors.Is(err, allreduce.ErrAlgorithm) {

@@ -55,3 +55,32 @@ func closing(g *group) {
 		}
 	}
 }
+
+// TestChordsOverTCP runs every algorithm, and a group, over sockets.
+func TestChordsOverTCP(t *testing.T) {
+	noLeaks(t)
+	r := rand.New(rand.NewPCG(7, 8))
+	g := openTCP(t, 5, tcp.Config{}, allreduce.Config{}) // which has chords
+	for _, a := range g.comms[0].Algorithms() {
+		for _, length := range []int{0, 1, 1000, 100001} {
+			j := jobs[0](r, allreduce.Sum, 5, length)
+			g.must(func(ctx context.Context, c *allreduce.Comm) error {
+				if err := c.AllReduceBy(ctx, a, j.vectors[c.Rank()], j.op); err != nil {
+					return err
+				}
+				return j.check(c.Rank())
+			})
+		}
+	}
+	g.must(func(ctx context.Context, c *allreduce.Comm) error {
+		sub, err := c.Split(ctx, c.Rank()%2, 0)
+		if err != nil {
+			return err
+		}
+		if err := reduce[float32](allreduce.Sum, 1000)(ctx, sub); err != nil {
+			return err
+		}
+		return sub.Close()
+	})
+	closing(g)
+}
