@@ -13,13 +13,25 @@ import (
 // takes size-1 steps, and a peer sends all blobs but the next one's. AllGather
 // does so for vectors of known lengths, GatherTo for one rank.
 func (c *Comm) Gather(ctx context.Context, mine []byte) ([][]byte, error) {
-	blobs := make([][]byte, c.size)
-	blobs[c.rank] = mine
-	w := &Work{kind: gather, blobs: blobs, bytes: c.size * len(mine)}
+	w := c.gathers(mine)
 	if err := c.run(ctx, w); err != nil {
 		return nil, err
 	}
-	return blobs, nil
+	return w.blobs, nil
+}
+
+// StartGather begins what Gather does. It does not wait for anything. The blobs
+// are those of Gather when the Work is done and all went well; mine belongs to
+// the Work until then.
+func (c *Comm) StartGather(mine []byte) (w *Work, blobs [][]byte) {
+	w = c.gathers(mine)
+	return c.start(w), w.blobs
+}
+
+func (c *Comm) gathers(mine []byte) *Work {
+	blobs := make([][]byte, c.size)
+	blobs[c.rank] = mine
+	return &Work{kind: gather, blobs: blobs, bytes: c.size * len(mine)}
 }
 
 // Barrier returns when all peers have called it. It takes size-1 steps and

@@ -52,11 +52,11 @@ func (x *chaos) at(p *peer, point string) error {
 		return nil
 	}
 	x.budget--
-	what := x.rng.IntN(6)
-	if p == x.rock && what < 2 || what == 2 && x.joins == 3 {
+	what := x.rng.IntN(7)
+	if p == x.rock && (what < 2 || what == 6) || what == 2 && x.joins == 3 {
 		what = 3 + x.rng.IntN(3)
 	}
-	name := [...]string{"killed", "left out", "sees a newcomer", "closes its ring", "stalls", "renews"}[what]
+	name := [...]string{"killed", "left out", "sees a newcomer", "closes its ring", "stalls", "renews", "drains"}[what]
 	x.log = append(x.log, fmt.Sprintf("%s %s at %s", p.id, name, point))
 	if what == 0 {
 		x.killed[p] = true
@@ -107,6 +107,8 @@ func (x *chaos) happen(p *peer, what int, pause time.Duration) error {
 		}
 	case 5:
 		g.node().Renew(g.Epoch())
+	case 6:
+		g.Drain()
 	}
 	return nil
 }
@@ -131,7 +133,7 @@ func (m moody) Load(r io.Reader) error {
 	return m.counter.Load(r)
 }
 
-// Peers are killed, left out, cut off, held up, and join, wherever they are: in a
+// Peers are killed, left out, drained, cut off, held up, and join, wherever they are: in a
 // pass, in a reduction, before they apply a step, while they share state, when a
 // ring opens. Whatever happens, those who are left end with equal bits, and every
 // sample was in exactly one step of each epoch.
@@ -184,7 +186,7 @@ func runChaos(t *testing.T, seed uint64) {
 func (c *cluster) spared(x *chaos) []*peer {
 	var out []*peer
 	for _, p := range c.peers {
-		if x.killed[p] || p != x.rock && tooLate(p.err) {
+		if x.killed[p] || p.drained || p != x.rock && tooLate(p.err) {
 			out = append(out, p)
 		}
 	}

@@ -27,7 +27,8 @@ type Shard struct {
 // Shards deals out this peer's samples, pass by pass, until Samples says that
 // the run ends. After the last pass of each step the loop calls Commit; before
 // that it adds up gradients. Every sample is in exactly one committed step of an
-// epoch, whoever comes and goes. After an error there are no more passes.
+// epoch, whoever comes and goes. After an error there are no more passes, nor when
+// this peer was drained.
 func (g *Group) Shards(ctx context.Context, s Samples) iter.Seq2[Shard, error] {
 	return func(yield func(Shard, error) bool) {
 		if err := g.begin(s); err != nil {
@@ -36,6 +37,9 @@ func (g *Group) Shards(ctx context.Context, s Samples) iter.Seq2[Shard, error] {
 		}
 		for {
 			shard, more, err := g.shard(ctx)
+			if errors.Is(err, ErrDrained) {
+				return
+			}
 			if err != nil {
 				yield(Shard{}, err)
 				return
@@ -124,7 +128,8 @@ func (g *Group) Accumulating() bool {
 //
 // Commit returns false when the gradient no longer counts: the others have
 // committed the step, or began it anew, and the State may have been loaded from
-// them. The loop forgets the gradient and goes on.
+// them. The loop forgets the gradient and goes on. In a loop without Shards it
+// returns ErrDrained when this peer was drained; the loop returns that to Run.
 func (g *Group) Commit(ctx context.Context, reduce func(c *allreduce.Comm, w Weights) error, apply func() error) (bool, error) {
 	if g.ledger == nil {
 		g.next.holding = true
@@ -135,6 +140,10 @@ func (g *Group) Commit(ctx context.Context, reduce func(c *allreduce.Comm, w Wei
 	for {
 		g.meter.enter(Waiting)
 		gen, err := g.sync(ctx)
+		if errors.Is(err, ErrDrained) && g.ledger != nil {
+			g.next = step{} // and Shards ends
+			return false, nil
+		}
 		if err != nil {
 			return false, err
 		}
@@ -148,11 +157,15 @@ func (g *Group) Commit(ctx context.Context, reduce func(c *allreduce.Comm, w Wei
 		err = reduce(gen.comm, g.next.weights)
 		if err == nil {
 			g.confirm(gen)
-			return true, g.apply(apply)
+			if err := g.apply(gen, apply); err != nil {
+				return true, err
+			}
+			return true, g.boundary(ctx, gen)
 		}
 		if !retry(ctx, err) {
 			return false, err
 		}
+		g.retries++
 	}
 }
 
@@ -164,7 +177,7 @@ func (g *Group) confirm(gen *generation) {
 	}
 }
 
-func (g *Group) apply(apply func() error) error {
+func (g *Group) apply(gen *generation, apply func() error) error {
 	g.meter.enter(Applying)
 	if err := apply(); err != nil {
 		return err

@@ -27,6 +27,7 @@ package elastic
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -53,6 +54,9 @@ type Config struct {
 	Silence    time.Duration // a neighbour that is silent so long is lost; default 1 s
 	Logger     *zap.Logger   // default: none
 	Report     io.Writer     // one JSON object a line on every change, for a launcher; default: none
+
+	Drain <-chan struct{} // when it is closed, this peer leaves as by Group.Drain; default: never
+	Grace time.Duration   // how long that may take; default 30 s
 }
 
 // State is what all peers must hold in common and a newcomer lacks: parameters,
@@ -73,6 +77,9 @@ func (c Config) withDefaults() Config {
 	c.MinSize = max(c.MinSize, 1)
 	if c.Silence == 0 {
 		c.Silence = time.Second
+	}
+	if c.Grace == 0 {
+		c.Grace = 30 * time.Second
 	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
@@ -102,6 +109,9 @@ func (c Config) validate() error {
 	if c.Membership.Found && c.MinSize > c.Size {
 		return fmt.Errorf("elastic: at least %d peers wanted, but only %d to start with", c.MinSize, c.Size)
 	}
+	if c.Grace < 0 {
+		return fmt.Errorf("elastic: a grace of %v", c.Grace)
+	}
 	if c.Silence < 10*time.Millisecond {
 		return fmt.Errorf("elastic: silence of %v, want at least 10ms", c.Silence)
 	}
@@ -126,10 +136,11 @@ func FromEnv() (Config, error) {
 			return Config{}, fmt.Errorf("elastic: RINGRUN_MIN_N is %q, want a number of peers", s)
 		}
 	}
-	if s := os.Getenv("RINGRUN_SILENCE"); s != "" {
-		if c.Silence, err = time.ParseDuration(s); err != nil {
-			return Config{}, fmt.Errorf("elastic: RINGRUN_SILENCE is %q, want a duration such as 1s", s)
-		}
+	if c.Silence, err = durationFromEnv("RINGRUN_SILENCE"); err != nil {
+		return Config{}, err
+	}
+	if c.Grace, err = durationFromEnv("RINGRUN_GRACE"); err != nil {
+		return Config{}, err
 	}
 	if c.Logger, err = logger(os.Getenv("RINGRUN_LOG")); err != nil {
 		return Config{}, err
@@ -143,6 +154,19 @@ func FromEnv() (Config, error) {
 		c.Report = os.NewFile(uintptr(fd), "report")
 	}
 	return c, c.withDefaults().validate()
+}
+
+// durationFromEnv returns 0 if the variable is not set.
+func durationFromEnv(name string) (time.Duration, error) {
+	s := os.Getenv(name)
+	if s == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("elastic: %s is %q, want a duration such as 1s", name, s)
+	}
+	return d, nil
 }
 
 func logger(level string) (*zap.Logger, error) {
@@ -184,21 +208,21 @@ func Run(ctx context.Context, cfg Config, train func(ctx context.Context, g *Gro
 	report.listening(s.node.ID(), s.node.Addr())
 	g := newGroup(cfg, report, s, allreduce.Config{Codec: coder, SmallBytes: smallBytes})
 	in.group.Store(g)
-	ctx, cancel := context.WithCancel(ctx)
-	var managed sync.WaitGroup
-	managed.Go(func() { g.manage(ctx) })
-	managed.Go(func() { g.watchStalls(ctx) })
+	ctx, cancel := context.WithCancelCause(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { g.manage(ctx) })
+	running.Go(func() { g.heedDrain(ctx, cancel) })
+	running.Go(func() { g.watchStalls(ctx) })
 	err = train(ctx, g)
 	if err == nil {
 		err = g.finish(ctx)
 	}
-	cancel()
-	managed.Wait()
-	if err != nil {
-		report.failed(g.id(), err)
-	} else {
-		report.done(g.id(), g.steps)
+	if cause := context.Cause(ctx); err != nil && errors.Is(cause, ErrGrace) {
+		err = cause
 	}
+	cancel(nil)
+	running.Wait()
+	err = g.reportEnd(err)
 	g.leave()
 	return err
 }

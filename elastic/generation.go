@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"syscall"
-	"time"
 
 	"github.com/ringrun/ringrun/allreduce"
 	"github.com/ringrun/ringrun/membership"
@@ -24,104 +23,11 @@ type generation struct {
 	// step the state of each is as good as the founder's, should that die.
 	founding bool
 	shared   bool // its peers have agreed on state; only the training goroutine looks
-}
+	talk     talk // what they tell each other after steps; likewise
 
-// A turn is what a node says next: a view, or why there is none.
-type turn struct {
-	view membership.View
-	err  error
-}
-
-// manage follows the views, opens a ring for each, and publishes generations
-// until ctx ends or no view can follow.
-func (g *Group) manage(ctx context.Context) {
-	t := <-g.follow(ctx, 0)
-	for ctx.Err() == nil {
-		switch {
-		case errors.Is(t.err, membership.ErrExcluded):
-			if err := g.rejoin(ctx); err != nil {
-				g.publish(nil, err)
-				return
-			}
-			t = <-g.follow(ctx, 0)
-		case t.err != nil:
-			g.publish(nil, t.err)
-			return
-		default:
-			t = g.live(ctx, t.view)
-		}
-	}
-	g.publish(nil, context.Cause(ctx))
-}
-
-func (g *Group) follow(ctx context.Context, after uint64) <-chan turn {
-	ch := make(chan turn, 1) // so that the goroutine ends although nobody listens
-	node := g.session.node
-	go func() {
-		v, err := node.Next(ctx, after)
-		ch <- turn{v, err}
-	}()
-	return ch
-}
-
-// live is one generation from its view to what the node says after it.
-func (g *Group) live(ctx context.Context, v membership.View) turn {
-	node := g.session.node
-	following := g.follow(ctx, v.Epoch)
-	if err := g.session.learn(v); err != nil {
-		return turn{err: err}
-	}
-	g.report.view(node.ID(), v)
-	if g.seen.Epoch == 0 {
-		g.shut, g.founding = time.Now(), g.cfg.Size > 1 && v.Epoch <= 2
-	}
-	g.seen = v
-	gen := &generation{view: v, rank: v.Rank(node.ID()), founding: g.founding}
-	g.say(gen, "view", zap.Uint64("epoch", v.Epoch), zap.Strings("peers", ids(v)))
-
-	octx, cancel := context.WithTimeout(ctx, openTimeout)
-	opened := make(chan error, 1) // read once below, whatever happens
-	go func() { opened <- g.open(octx, gen) }()
-	var err error
-	select {
-	case err = <-opened:
-	case t := <-following:
-		cancel()
-		if <-opened == nil {
-			gen.comm.Close()
-		}
-		return t
-	}
-	cancel()
-	if err != nil {
-		return g.unopened(ctx, gen, err, following)
-	}
-	g.shut = time.Time{}
-	defer gen.comm.Close()
-	g.publish(gen, nil)
-	select {
-	case t := <-following:
-		return t
-	case <-gen.comm.Done():
-	}
-	if !g.over() && ctx.Err() == nil {
-		g.say(gen, "ring broke", zap.Uint64("epoch", v.Epoch), zap.Error(gen.comm.Err()))
-		node.Renew(v.Epoch)
-	}
-	gen.comm.Close() // wakes the neighbours before we wait
-	return <-following
-}
-
-// unopened asks for the next view, which may do better. A peer that never had a
-// ring does not ask for ever: the others lose time with each attempt.
-func (g *Group) unopened(ctx context.Context, gen *generation, err error, following <-chan turn) turn {
-	e := gen.view.Epoch
-	g.say(gen, "ring did not open", zap.Uint64("epoch", e), zap.Error(err))
-	if ctx.Err() == nil && !g.shut.IsZero() && time.Since(g.shut) > openPatience {
-		return turn{err: fmt.Errorf("elastic: no ring has opened for %v: %w", openPatience, err)}
-	}
-	g.session.node.Renew(e)
-	return <-following
+	// Guarded by the Group's mu.
+	used    bool // this peer's training has come to it: it ends between two steps
+	retired bool // it has ended so
 }
 
 func (g *Group) open(ctx context.Context, gen *generation) error {

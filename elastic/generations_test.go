@@ -67,13 +67,15 @@ func TestLeftOutAfterTheLastStep(t *testing.T) {
 	c.check()
 }
 
-// leaveOut makes the others go on without a peer that does not know it.
+// leaveOut makes the others go on without a peer that does not know it, as when
+// they find its links silent.
 func (c *cluster) leaveOut(p *peer) {
 	ctx, cancel := context.WithTimeout(c.ctx, 5*time.Second)
-	node := p.g.node()
+	node, gen := p.g.node(), p.g.current()
 	go func() {
 		defer cancel()
 		_ = node.Leave(ctx)
+		gen.comm.Close()
 	}()
 }
 
@@ -142,6 +144,9 @@ func TestCommitWithoutShards(t *testing.T) {
 					late = c.start(0)
 					<-joined
 				})
+			}
+			if g.Steps() >= 20 && p != late {
+				p.awaitChange(c.ctx, 3)
 			}
 			x := make([]float64, 1)
 			reduce := func(comm *allreduce.Comm, w Weights) error {
@@ -275,6 +280,7 @@ func TestManyGenerations(t *testing.T) {
 		}
 	}
 	var early, late usage
+	old := uint64(2)
 	c.at = func(p *peer, shard Shard) error {
 		if p.id != "p0-0" {
 			return nil
@@ -285,12 +291,12 @@ func TestManyGenerations(t *testing.T) {
 		case many - 1:
 			late = measure()
 		}
-		old := p.g.Epoch()
 		p.g.node().Renew(old)
 		for {
 			select {
 			case e := <-views:
 				if e > old {
+					old = e
 					return nil
 				}
 			case <-c.ctx.Done():

@@ -38,6 +38,12 @@ type Group struct {
 	err     error         // no generation will follow
 	changed chan struct{} // closed and replaced when any of them changes
 	ended   bool          // training is over: a broken ring is nobody's loss
+	known   uint64        // epoch of the newest view
+	ready   uint64        // epoch of the next view, whose ring stands; 0: none
+	out     bool          // the next view is without this peer
+
+	drained  chan struct{} // closed by Drain
+	drainSet sync.Once
 
 	// Belong to manage.
 	seen     membership.View // the newest one; epoch 0: none yet
@@ -52,6 +58,8 @@ type Group struct {
 	veteran string  // the ID under which this peer last had the group's state
 
 	next      step // the one that is not committed yet
+	left      bool // this peer has left, between two steps
+	retries   uint64
 	confirmed time.Time
 	finishing bool // all steps are committed; that others leave is no loss
 }
@@ -67,7 +75,7 @@ type step struct {
 }
 
 func newGroup(cfg Config, r *report, s *session, comm allreduce.Config) *Group {
-	return &Group{cfg: cfg, comm: comm, report: r, meter: newMeter(), session: s, changed: make(chan struct{})}
+	return &Group{cfg: cfg, comm: comm, report: r, meter: newMeter(), session: s, changed: make(chan struct{}), drained: make(chan struct{})}
 }
 
 // SetState says what the peers hold in common. It is called once, before the
@@ -130,6 +138,11 @@ func (g *Group) publish(gen *generation, err error) {
 		g.now = gen
 	}
 	g.err = err
+	g.change()
+}
+
+// change wakes those who wait for a change. It is called with g.mu held.
+func (g *Group) change() {
 	close(g.changed)
 	g.changed = make(chan struct{})
 }
@@ -163,7 +176,7 @@ func (g *Group) over() bool {
 // finish waits until every peer has committed the last step: only then may the
 // first one leave, because another might still need its state.
 func (g *Group) finish(ctx context.Context) error {
-	if g.over() {
+	if g.over() || g.left {
 		return nil
 	}
 	g.finishing = true
@@ -179,13 +192,24 @@ func (g *Group) finish(ctx context.Context) error {
 }
 
 // end tries to end the run together with all peers of a generation. It returns
-// false, without an error, when that one has ended before.
+// false, without an error, when that one has ended before, or somebody has just
+// joined.
 func (g *Group) end(ctx context.Context, gen *generation) (bool, error) {
-	switch err := gen.comm.Barrier(ctx); {
+	mine := g.note(gen)
+	b, err := gen.comm.Gather(ctx, mine.encode())
+	switch {
 	case retry(ctx, err):
 		return false, nil
 	case err != nil:
 		return false, err
+	}
+	all, err := parseNotes(b)
+	if err != nil {
+		return false, err
+	}
+	if all.goesOn() && !mine.Leaving && !mine.Out {
+		g.retire(gen)
+		return false, nil
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

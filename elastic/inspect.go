@@ -44,6 +44,7 @@ type StatusPeer struct {
 // An inspector answers questions about this peer; see membership.ControlClient.
 //
 //	GET /status          a Status, as JSON
+//	POST /drain          lets this peer leave between two steps
 //	GET /stacks          what every goroutine does, as text
 //	GET /debug/pprof/…   Go's profiles
 type inspector struct {
@@ -55,6 +56,7 @@ type inspector struct {
 func newInspector() *inspector {
 	in := &inspector{mux: http.NewServeMux(), began: time.Now()}
 	in.mux.HandleFunc("GET /status", in.status)
+	in.mux.HandleFunc("POST /drain", in.drain)
 	in.mux.HandleFunc("GET /stacks", stacks)
 	in.mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	in.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
@@ -75,6 +77,16 @@ func (in *inspector) status(w http.ResponseWriter, _ *http.Request) {
 	s.Uptime = time.Since(in.began).Seconds()
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(s) // whoever asked has gone
+}
+
+func (in *inspector) drain(w http.ResponseWriter, _ *http.Request) {
+	g := in.group.Load()
+	if g == nil {
+		http.Error(w, "this peer is joining", http.StatusServiceUnavailable)
+		return
+	}
+	g.Drain()
+	w.WriteHeader(http.StatusAccepted)
 }
 
 func (g *Group) inspect() Status {

@@ -60,6 +60,13 @@ func (m *meter) committed(steps uint64) {
 	m.steps, m.last = steps, m.since
 }
 
+// stepTime returns how long the last few steps took, 0 if there were none.
+func (m *meter) stepTime() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return time.Duration(m.pace * float64(time.Second))
+}
+
 // A reading is what a meter says at one moment.
 type reading struct {
 	phase Phase

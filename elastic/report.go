@@ -25,8 +25,10 @@ type event struct {
 	Rank  int      `json:"rank,omitempty"`
 	Peers []string `json:"peers,omitempty"`
 	Steps uint64   `json:"steps,omitempty"`
-	Error string   `json:"error,omitempty"`
-	For   string   `json:"for,omitempty"` // for whom a stalled step waits
+	// Retries is how many steps this peer had to reduce again.
+	Retries uint64 `json:"retries,omitempty"`
+	Error   string `json:"error,omitempty"`
+	For     string `json:"for,omitempty"` // for whom a stalled step waits
 }
 
 func newReport(w io.Writer) *report { return &report{w: json.NewEncoder(w)} }
@@ -43,8 +45,9 @@ func (r *report) view(id string, v membership.View) {
 	r.send(event{Event: "view", ID: id, Epoch: v.Epoch, Rank: v.Rank(id), Peers: ids(v)})
 }
 
-func (r *report) done(id string, steps uint64) {
-	r.send(event{Event: "done", ID: id, Steps: steps})
+// left says that this peer takes no part any more: it is done, or drained.
+func (r *report) left(how, id string, steps, retries uint64) {
+	r.send(event{Event: how, ID: id, Steps: steps, Retries: retries})
 }
 
 func (r *report) failed(id string, err error) {

@@ -49,6 +49,8 @@ type peer struct {
 	model   counter
 	steps   uint64
 	size    int // of the group, when its own loop ended
+	retries uint64
+	drained bool
 	err     error
 	began   chan struct{}      // closed when it trains
 	cancel  context.CancelFunc // as SIGTERM does
@@ -71,6 +73,24 @@ func (p *peer) kill() {
 	}
 }
 
+// awaitChange waits until this peer can change to a view after epoch at the end of
+// the step, or has.
+func (p *peer) awaitChange(ctx context.Context, epoch uint64) {
+	for {
+		p.g.mu.Lock()
+		there, changed := p.g.ready >= epoch || p.g.out || p.g.now.view.Epoch >= epoch || p.g.err != nil, p.g.changed
+		p.g.mu.Unlock()
+		if there {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // A cluster runs peers of one group in this process.
 type cluster struct {
 	t       *testing.T
@@ -85,7 +105,8 @@ type cluster struct {
 	heard   func(p *peer, e event)           // called on every report
 	state   func(p *peer) State              // default: the model
 	loop    func(ctx context.Context, g *Group, p *peer) error
-	minimum int // Config.MinSize
+	minimum int           // Config.MinSize
+	grace   time.Duration // Config.Grace
 
 	mu    sync.Mutex // guards peers while some are started in the background
 	peers []*peer
@@ -119,6 +140,7 @@ func (c *cluster) start(size int) *peer {
 		Membership: membership.Config{ID: p.id, Run: "test", Secret: c.secret, Found: i == 0},
 		Size:       size,
 		MinSize:    c.minimum,
+		Grace:      c.grace,
 		Silence:    500 * time.Millisecond,
 	}
 	cfg.Report = events(func(e event) {
@@ -208,7 +230,7 @@ func (c *cluster) train(ctx context.Context, g *Group, p *peer) error {
 		}
 		clear(grad)
 	}
-	p.steps = g.Steps()
+	p.steps, p.retries, p.drained = g.Steps(), g.Retries(), g.Drained()
 	return nil
 }
 
@@ -338,6 +360,9 @@ func TestJoin(t *testing.T) {
 		}
 		if shard.Step == 20 && p.id != "p2-0" { // so that it does not come too late
 			<-joined
+		}
+		if shard.Step >= 20 && p.id != "p2-0" {
+			p.awaitChange(c.ctx, 3)
 		}
 		return nil
 	}

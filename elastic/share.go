@@ -24,21 +24,27 @@ var errTooFew = errors.New("elastic: too few peers left")
 // state first when the generation is new, and waits for the next generation when
 // the ring breaks meanwhile.
 func (g *Group) sync(ctx context.Context) (*generation, error) {
+	if g.left {
+		return nil, ErrDrained
+	}
 	if err := g.gather(ctx); err != nil {
+		g.left = errors.Is(err, ErrDrained)
 		return nil, err
 	}
 	for {
 		gen, err := g.await(ctx)
 		if err != nil {
+			g.left = errors.Is(err, ErrDrained)
 			return nil, err
 		}
 		if gen.shared {
 			return gen, nil
 		}
+		g.use(gen)
 		err = g.share(ctx, gen)
 		switch {
 		case err == nil:
-			gen.shared = true
+			gen.shared, gen.talk = true, talk{gap: 1}
 			return gen, nil
 		case !retry(ctx, err):
 			return nil, err
@@ -63,6 +69,8 @@ func (g *Group) gather(ctx context.Context) error {
 		}
 		select {
 		case <-changed:
+		case <-g.drained:
+			return ErrDrained
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

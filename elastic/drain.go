@@ -1,0 +1,83 @@
+package elastic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+)
+
+var (
+	// ErrDrained reports that this peer has left the group between two steps, as
+	// it was asked to. Run does not return it.
+	ErrDrained = errors.New("elastic: drained")
+	// ErrGrace reports that a peer was to leave between two steps, and that none
+	// ended within Config.Grace.
+	ErrGrace = errors.New("elastic: not drained in time")
+)
+
+// Drain lets this peer leave the group between two steps: it finishes the step
+// that it is in, the others go on from the next one without it, and nobody does
+// anything twice. Shards ends, and Run returns nil. When all peers drain, they
+// leave together and the run ends there. It returns at once, may be called from
+// any goroutine, and again.
+func (g *Group) Drain() { g.drainSet.Do(func() { close(g.drained) }) }
+
+// Drained reports whether this peer has left the group before the run has ended.
+// It is for the goroutine that trains, when Shards has ended.
+func (g *Group) Drained() bool { return g.left }
+
+// Retries returns how many steps this peer had to reduce again, because a ring
+// broke. It is for the goroutine that trains.
+func (g *Group) Retries() uint64 { return g.retries }
+
+// OnSignal returns a channel for Config.Drain that is closed when one of the
+// signals comes. stop ends that; a second signal then does what it always did.
+func OnSignal(signals ...os.Signal) (drain <-chan struct{}, stop func()) {
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	context.AfterFunc(ctx, stop)
+	return ctx.Done(), stop
+}
+
+// heedDrain passes on Config.Drain, and ends a drain that takes too long.
+func (g *Group) heedDrain(ctx context.Context, cancel context.CancelCauseFunc) {
+	select {
+	case <-g.cfg.Drain:
+		g.Drain()
+	case <-g.drained:
+	case <-ctx.Done():
+		return
+	}
+	late := time.NewTimer(g.cfg.Grace)
+	defer late.Stop()
+	select {
+	case <-late.C:
+		cancel(fmt.Errorf("%w: no step has ended within the grace of %v", ErrGrace, g.cfg.Grace))
+	case <-ctx.Done():
+	}
+}
+
+func (g *Group) draining() bool {
+	select {
+	case <-g.drained:
+		return true
+	default:
+		return false
+	}
+}
+
+// reportEnd tells how this peer ends, and returns what Run does.
+func (g *Group) reportEnd(err error) error {
+	switch {
+	case g.left && (err == nil || errors.Is(err, ErrDrained)):
+		g.report.left("drained", g.id(), g.steps, g.retries)
+		return nil
+	case err != nil:
+		g.report.failed(g.id(), err)
+	default:
+		g.report.left("done", g.id(), g.steps, g.retries)
+	}
+	return err
+}
