@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sort"
+	"time"
 
 	"github.com/ringrun/ringrun/ring"
 )
@@ -33,7 +34,8 @@ type Work struct {
 
 	pending int // parts not done, two for each lane; guarded by c.mu
 	done    chan struct{}
-	err     error // set before done is closed
+	err     error     // set before done is closed
+	ended   time.Time // likewise
 }
 
 // Done returns a channel that is closed when the work has ended, well or not.
@@ -64,8 +66,12 @@ func (w *Work) giveUp(ctx context.Context) {
 	w.c.fail(codeCanceled, fmt.Errorf("%s given up: %w", what, context.Cause(ctx)))
 }
 
+// Ended returns when the work ended. It is only known when Done is closed.
+func (w *Work) Ended() time.Time { return w.ended }
+
 func (w *Work) end(err error) {
 	w.err = err
+	w.ended = time.Now()
 	close(w.done)
 }
 

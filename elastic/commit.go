@@ -152,7 +152,7 @@ func (g *Group) Commit(ctx context.Context, reduce func(c *allreduce.Comm, w Wei
 		}
 		g.meter.enter(Reducing)
 		if !g.next.dealt {
-			g.next = step{dealt: true, holding: true, weights: Weights{1, float64(len(gen.view.Peers))}}
+			g.next = step{dealt: true, holding: true, weights: equalWeights(gen)}
 		}
 		err = reduce(gen.comm, g.next.weights)
 		if err == nil {

@@ -77,12 +77,28 @@ func (a array) vector() allreduce.Vector {
 	return allreduce.Of(a.f32)
 }
 
-// elements returns the memory of a vector that array.vector could have made.
-func elements(x allreduce.Vector) array {
-	if x.Type() == allreduce.Float64 {
-		return array{f64: allreduce.Elements[float64](x)}
+// backing returns the slice.
+func (a array) backing() any {
+	if a.f64 != nil {
+		return a.f64
 	}
-	return array{f32: allreduce.Elements[float32](x)}
+	return a.f32
+}
+
+// first returns the first element.
+func (a array) first() float64 {
+	if a.f64 != nil {
+		return a.f64[0]
+	}
+	return float64(a.f32[0])
+}
+
+func (a array) setFirst(x float64) {
+	if a.f64 != nil {
+		a.f64[0] = x
+	} else {
+		a.f32[0] = float32(x)
+	}
 }
 
 func (a array) zero() {
@@ -98,22 +114,12 @@ func (a array) copyFrom(b array) {
 
 // add adds b, which has the same type and length, element by element.
 func (a array) add(b array) {
-	for i, x := range b.f32 {
-		a.f32[i] += x
-	}
-	for i, x := range b.f64 {
-		a.f64[i] += x
-	}
+	allreduce.Combine([]allreduce.Vector{a.vector()}, []allreduce.Vector{b.vector(), a.vector()}, 1)
 }
 
-func (a array) scale(by float64) {
-	by32 := float32(by)
-	for i := range a.f32 {
-		a.f32[i] *= by32
-	}
-	for i := range a.f64 {
-		a.f64[i] *= by
-	}
+// scaled takes the elements of b, which has the same type and length, times by.
+func (a array) scaled(b array, by float64) {
+	allreduce.Combine([]allreduce.Vector{a.vector()}, []allreduce.Vector{b.vector()}, by)
 }
 
 // store writes the elements back into v if v does not share their memory.

@@ -12,6 +12,8 @@ type digest struct {
 	Params   []paramDigest
 	Averages []string
 	Solver   string
+	Order    []string `json:",omitempty"` // of the gradients, as they become ready
+	Bucket   [2]int   // bytes, where the user has fixed them
 }
 
 type paramDigest struct {
@@ -37,11 +39,17 @@ func (p paramDigest) String() string {
 
 func (b *Bridge) digest() digest {
 	d := digest{Solver: b.solverName()}
-	for _, p := range b.params {
+	for _, p := range b.all() {
 		d.Params = append(d.Params, paramDigest{p.name, slices.Clone([]int(p.shape)), p.dtype.Name(), p.colMajor})
 	}
 	for _, m := range b.metrics {
 		d.Averages = append(d.Averages, m.name)
+	}
+	for _, s := range b.places {
+		d.Order = append(d.Order, b.params[s.param].name)
+	}
+	if b.fixed {
+		d.Bucket = [2]int{b.plan.first, b.plan.others}
 	}
 	return d
 }
@@ -96,6 +104,12 @@ func (d digest) compare(e digest, a, b string) error {
 	}
 	if d.Solver != e.Solver {
 		return fmt.Errorf("bridge: the solver is %q on %s but %q on %s", d.Solver, a, e.Solver, b)
+	}
+	if !slices.Equal(d.Order, e.Order) {
+		return fmt.Errorf("bridge: gradients become ready in the order %q on %s but %q on %s: are their graphs built alike, and both given to VM, or neither?", d.Order, a, e.Order, b)
+	}
+	if d.Bucket != e.Bucket {
+		return fmt.Errorf("bridge: buckets are of %v bytes on %s but %v on %s", d.Bucket, a, e.Bucket, b)
 	}
 	return nil
 }

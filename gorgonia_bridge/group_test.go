@@ -139,6 +139,7 @@ func attached(t testing.TB, g *elastic.Group, o netOptions, s gorgonia.Solver) (
 	if w.bridge, err = Attach(g, w.params, Average("loss", &w.loss)); err != nil {
 		return nil, err
 	}
+	w.machine(t, w.bridge)
 	w.solver = w.bridge.Solver(s)
 	return w, nil
 }
@@ -150,7 +151,7 @@ func TestGroupTrains(t *testing.T) {
 	for _, size := range []int{1, 2, 4} {
 		ws := make([]*worker, size)
 		errs := newCluster(t).start(size, func(i int, ctx context.Context, g *elastic.Group) (err error) {
-			o := netOptions{dtype: tensor.Float64, kind: tapeBound, seed: uint64(1 + i)}
+			o := netOptions{dtype: tensor.Float64, kind: tapeVM, seed: uint64(1 + i)}
 			if ws[i], err = attached(t, g, o, gorgonia.NewAdamSolver(gorgonia.WithLearnRate(0.01*float64(1+i)))); err != nil {
 				return err
 			}
@@ -171,6 +172,9 @@ func TestGroupTrains(t *testing.T) {
 			if w.bridge.ParamsHash() != ws[0].bridge.ParamsHash() || w.bridge.Metric("loss") != ws[0].bridge.Metric("loss") {
 				t.Errorf("%d peers do not end equal: %v and %v", size, w.weights(t), ws[0].weights(t))
 			}
+			if s := w.bridge.Stats(); s.Late+s.Held > 0 || s.Early != 4*s.Steps {
+				t.Errorf("%d peers: counted %+v, want all gradients early", size, s)
+			}
 			if got := w.bridge.Passes() * shard; math.Abs(got-200) > 1e-9 {
 				t.Errorf("%d peers: %v samples counted, want 200", size, got)
 			}
@@ -182,7 +186,7 @@ func TestGroupTrains(t *testing.T) {
 func TestGroupTrainsWithoutShards(t *testing.T) {
 	ws := make([]*worker, 3)
 	errs := newCluster(t).start(3, func(i int, ctx context.Context, g *elastic.Group) (err error) {
-		o := netOptions{dtype: tensor.Float32, kind: tapeNodes, seed: uint64(1 + i)}
+		o := netOptions{dtype: tensor.Float32, kind: []string{tapeVM, tapeNodes, tapeVM}[i], seed: uint64(1 + i)}
 		if ws[i], err = attached(t, g, o, solvers["Momentum"]()); err != nil {
 			return err
 		}
@@ -247,7 +251,7 @@ func loseAndGain(t *testing.T, newSolver func() gorgonia.Solver) {
 		}
 	}
 	loop := func(i int, ctx context.Context, g *elastic.Group) (err error) {
-		o := netOptions{dtype: tensor.Float32, kind: tapeBound, seed: uint64(1 + i)}
+		o := netOptions{dtype: tensor.Float32, kind: tapeVM, seed: uint64(1 + i)}
 		if ws[i], err = attached(t, g, o, newSolver()); err != nil {
 			return err
 		}

@@ -12,8 +12,8 @@ import (
 type metric struct {
 	name string
 	from *gorgonia.Value
-	sum  float64   // of this peer's passes in the current step
-	mean []float64 // of all peers', for the last step; one element, as it is reduced
+	sum  float64 // of this peer's passes in the current step
+	mean float64 // of all peers', for the last step
 }
 
 // Average makes Metric(name) the mean of *v over all passes of all peers in each
@@ -21,7 +21,7 @@ type metric struct {
 // of float32 or float64, such as the loss.
 func Average(name string, v *gorgonia.Value) Option {
 	return func(o *options) {
-		o.metrics = append(o.metrics, &metric{name: name, from: v, mean: []float64{math.NaN()}})
+		o.metrics = append(o.metrics, &metric{name: name, from: v, mean: math.NaN()})
 	}
 }
 
@@ -31,10 +31,21 @@ func Average(name string, v *gorgonia.Value) Option {
 func (b *Bridge) Metric(name string) float64 {
 	for _, m := range b.metrics {
 		if m.name == name {
-			return m.mean[0]
+			return m.mean
 		}
 	}
 	panic(fmt.Sprintf("bridge: no value %q was given to Average", name))
+}
+
+func checkNames(metrics []*metric) error {
+	for i, m := range metrics {
+		for _, other := range metrics[:i] {
+			if m.name == other.name {
+				return fmt.Errorf("bridge: two averages are named %q", m.name)
+			}
+		}
+	}
+	return nil
 }
 
 // add takes the value of one pass.

@@ -20,6 +20,7 @@ import (
 const (
 	tapeBound = "tape" // gradients bound to the parameters
 	tapeNodes = "tape without BindDualValues"
+	tapeVM    = "tape with VM" // gradients are taken while it runs
 	lisp      = "lisp"
 )
 
@@ -92,6 +93,9 @@ func newNet(t testing.TB, o netOptions) *net {
 	if _, err := gorgonia.Grad(loss, n.params...); err != nil {
 		t.Fatal(err)
 	}
+	if o.kind == tapeVM {
+		return n // see machine
+	}
 	var opts []gorgonia.VMOpt
 	if o.kind == tapeBound {
 		opts = append(opts, gorgonia.BindDualValues(n.params...))
@@ -99,6 +103,17 @@ func newNet(t testing.TB, o netOptions) *net {
 	n.vm = gorgonia.NewTapeMachine(n.graph, opts...)
 	t.Cleanup(func() { n.vm.Close() })
 	return n
+}
+
+// machine makes the machine of tapeVM, which needs the bridge.
+func (n *net) machine(t testing.TB, b *Bridge) {
+	t.Helper()
+	if n.kind == tapeVM {
+		building.Lock()
+		defer building.Unlock()
+		n.vm = gorgonia.NewTapeMachine(n.graph, b.VM())
+		t.Cleanup(func() { n.vm.Close() })
+	}
 }
 
 func (n *net) tensor(name string, a array, shape ...int) *gorgonia.Node {
@@ -218,6 +233,17 @@ func (g *testGroup) SetState(elastic.State) {}
 
 func (g *testGroup) SetDigest(mine []byte, check func([]string, [][]byte) error) {
 	g.digest, g.check = mine, check
+}
+
+func (g *testGroup) Alloc(bytes int) []byte { return make([]byte, bytes) }
+
+func (g *testGroup) Free([]byte) {}
+
+func (g *testGroup) Early() (*allreduce.Comm, elastic.Weights, bool) {
+	if g.stale || g.Accumulating() || len(g.comms) == 0 || g.comms[0].Err() != nil {
+		return nil, elastic.Weights{}, false
+	}
+	return g.comms[0], g.weights, true
 }
 
 func (g *testGroup) Accumulating() bool { return g.left > 0 }

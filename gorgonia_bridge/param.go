@@ -21,9 +21,6 @@ type param struct {
 // newParams checks that each node can be trained with others: it has a name of
 // its own and a value of float32 or float64 in contiguous memory.
 func newParams(nodes gorgonia.Nodes) ([]param, error) {
-	if len(nodes) == 0 {
-		return nil, fmt.Errorf("bridge: no parameters")
-	}
 	params := make([]param, len(nodes))
 	seen := make(map[string]int)
 	for i, n := range nodes {
@@ -84,10 +81,19 @@ func (p param) set(from gorgonia.Value) error {
 	return nil
 }
 
+// gradient returns the gradient as Gorgonia holds it now, or nil.
+func (p param) gradient() gorgonia.Value {
+	v, err := p.node.Grad()
+	if err != nil {
+		return nil
+	}
+	return v
+}
+
 // grad returns the elements of the gradient as Gorgonia holds it now.
 func (p param) grad() (gorgonia.Value, array, error) {
-	v, err := p.node.Grad()
-	if err != nil || v == nil {
+	v := p.gradient()
+	if v == nil {
 		return nil, array{}, fmt.Errorf("bridge: parameter %q has no gradient: is it in gorgonia.Grad, and did the machine run?", p.name)
 	}
 	a, err := p.check(v)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ringrun/ringrun/allreduce"
 	"github.com/ringrun/ringrun/elastic"
+	ours "github.com/ringrun/ringrun/gorgonia_bridge/solver"
 )
 
 // Solver wraps a solver of Gorgonia: Step on the last pass of a step averages
@@ -24,9 +25,32 @@ func (b *Bridge) Solver(s gorgonia.Solver) gorgonia.Solver {
 	if b.solver != nil {
 		return &solver{b: b, err: errors.New("bridge: a second solver on the same parameters")}
 	}
-	b.solver, b.solverErr = s, checkSolver(s)
+	b.solver, b.solverErr, b.zeroes = s, checkSolver(s), zeroes(s)
 	b.describe()
 	return &solver{b: b, err: b.solverErr}
+}
+
+// zeroes reports whether a solver is known to zero the gradients.
+func zeroes(s gorgonia.Solver) bool {
+	if _, foreign := s.(elastic.State); foreign {
+		_, ours := s.(*ours.Solver)
+		return ours
+	}
+	return true // Gorgonia's do
+}
+
+// Step is for loops that update their parameters themselves: it is a wrapped
+// solver's Step with update in place of the inner one's. When update is called,
+// the gradient of every parameter is the mean over all peers; afterwards it is
+// zero. What update keeps between steps newcomers do not get.
+func (b *Bridge) Step(update func() error) error {
+	more := b.group.Accumulating()
+	if err := b.closePass(more); err != nil || more {
+		return err
+	}
+	defer func(z bool) { b.zeroes = z }(b.zeroes)
+	b.zeroes = false
+	return b.step(update)
 }
 
 // solverName returns what is compared between peers.
@@ -63,24 +87,41 @@ func (s *solver) Step(model []gorgonia.ValueGrad) error {
 	if err := b.checkModel(model); err != nil {
 		return err
 	}
-	if err := b.gatherPass(); err != nil {
+	more := b.group.Accumulating()
+	if err := b.closePass(more); err != nil || more {
 		return err
 	}
-	if b.group.Accumulating() {
-		return nil
-	}
+	return b.step(func() error { return b.solver.Step(model) })
+}
+
+// step reduces what the passes have left, and lets update use it.
+func (b *Bridge) step(update func() error) error {
 	defer b.forget()
+	b.note()
+	var comm *allreduce.Comm
 	var total float64
 	reduce := func(c *allreduce.Comm, w elastic.Weights) error {
-		total = w.Total
+		comm, total = c, w.Total
 		return b.reduce(context.Background(), c, w)
 	}
 	counted, err := b.group.Commit(context.Background(), reduce, func() error {
-		b.writeBack()
-		return b.solver.Step(model)
+		b.deliver(comm.Size() == 1)
+		b.stepping = true
+		err := update()
+		b.stepping = false
+		if comm.Size() > 1 {
+			b.home = 1 - b.home
+		}
+		b.used = err == nil
+		return err
 	})
 	if err == nil && counted {
 		b.passes += total
+		b.stats.add(b.noted, comm.Size(), b.arenaBytes)
+	}
+	if b.next != (plan{}) {
+		b.cut(b.next)
+		b.next = plan{}
 	}
 	return err
 }
@@ -95,130 +136,4 @@ func (b *Bridge) checkModel(model []gorgonia.ValueGrad) error {
 		}
 	}
 	return nil
-}
-
-// A gradient is what this peer has for one parameter in the current step.
-type gradient struct {
-	value  gorgonia.Value // where the inner solver will look for it
-	grad   array          // the elements of value
-	sum    array          // of the passes so far, if there are several
-	passes int            // that are in sum
-}
-
-// local returns what this peer contributes.
-func (g gradient) local() array {
-	if g.passes > 0 {
-		return g.sum
-	}
-	return g.grad
-}
-
-// keep adds the elements of one pass to the sum.
-func (g *gradient) keep(a array) {
-	if g.sum.len() == 0 {
-		g.sum = newArray(a.dtype(), a.len())
-	}
-	if g.passes == 0 {
-		g.sum.copyFrom(a)
-	} else {
-		g.sum.add(a)
-	}
-	g.passes++
-}
-
-// clear zeroes the gradient where Gorgonia keeps it, as solvers do after a step.
-func (g *gradient) clear() {
-	g.grad.zero()
-	g.grad.store(g.value)
-}
-
-// gatherPass looks up what the pass just run has left. If more passes follow, it
-// adds it to the sums and clears it: Gorgonia's machines differ, and the Lisp
-// machine even from op to op, in whether the next pass adds to a gradient or
-// replaces it.
-func (b *Bridge) gatherPass() error {
-	more := b.group.Accumulating()
-	for i, p := range b.params {
-		v, a, err := p.grad()
-		if err != nil {
-			return err
-		}
-		g := &b.grads[i]
-		if g.value, g.grad = v, a; more || g.passes > 0 {
-			g.keep(a)
-		}
-	}
-	for i := range b.grads { // after all were read: two parameters may have one gradient
-		if more {
-			b.grads[i].clear()
-		}
-	}
-	for _, m := range b.metrics {
-		if err := m.add(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// reduce leaves the mean over all peers in the buckets, and what it was made of
-// untouched: when the ring breaks, it is called again with the next one.
-func (b *Bridge) reduce(ctx context.Context, c *allreduce.Comm, w elastic.Weights) error {
-	buckets := b.plan.Buckets()
-	works := make([]*allreduce.Work, len(buckets))
-	for i, bucket := range buckets {
-		b.pack(bucket, w)
-		works[i] = c.Start(bucket.Vector(), allreduce.Sum)
-	}
-	var first error
-	for _, work := range works { // all of them: until then the buckets belong to the Comm
-		if err := work.Wait(ctx); err != nil && first == nil {
-			first = err
-		}
-	}
-	return first
-}
-
-// pack fills a bucket with this peer's share of the mean. It is scaled before it
-// is summed, so that a codec of a narrow range does not overflow.
-func (b *Bridge) pack(bucket *allreduce.Bucket, w elastic.Weights) {
-	a := elements(bucket.Vector())
-	if w.Mine == 0 {
-		a.zero()
-		return
-	}
-	bucket.Pack(func(spec int) allreduce.Vector {
-		if spec < len(b.params) {
-			return b.grads[spec].local().vector()
-		}
-		return allreduce.Of([]float64{b.metrics[spec-len(b.params)].sum})
-	})
-	a.scale(1 / w.Total)
-}
-
-// writeBack puts the means where the inner solver looks for gradients.
-func (b *Bridge) writeBack() {
-	for _, bucket := range b.plan.Buckets() {
-		bucket.Unpack(func(spec int) allreduce.Vector {
-			if spec < len(b.params) {
-				return b.grads[spec].grad.vector()
-			}
-			return allreduce.Of(b.metrics[spec-len(b.params)].mean)
-		})
-	}
-	for _, g := range b.grads {
-		g.grad.store(g.value)
-	}
-}
-
-// forget drops what this peer has of the current step: it is committed, or does
-// not count any more.
-func (b *Bridge) forget() {
-	for i := range b.grads {
-		b.grads[i].clear()
-		b.grads[i].passes = 0
-	}
-	for _, m := range b.metrics {
-		m.sum = 0
-	}
 }

@@ -71,6 +71,7 @@ func newWorker(t testing.TB, o netOptions, s gorgonia.Solver, comms ...*allreduc
 	if w.bridge, err = attach(w.group, w.params, BucketBytes(40, 100), Average("loss", &w.loss)); err != nil {
 		t.Fatal(err)
 	}
+	w.machine(t, w.bridge)
 	w.solver = w.bridge.Solver(s)
 	return w
 }
@@ -104,7 +105,7 @@ func TestPeersTrainLikeOne(t *testing.T) {
 					tolerance = 1e-6
 				}
 			}
-			for _, kind := range []string{tapeBound, tapeNodes, lisp} {
+			for _, kind := range []string{tapeVM, tapeBound, tapeNodes, lisp} {
 				for _, size := range []int{1, 2, 3, 5} {
 					t.Run(fmt.Sprintf("%s/%v/%s/%d", name, dtype, kind, size), func(t *testing.T) {
 						ws := trainTogether(t, dtype, kind, size, newSolver)
@@ -117,6 +118,9 @@ func TestPeersTrainLikeOne(t *testing.T) {
 							t.Errorf("loss of the last step is %v, want %v", got, wantLoss)
 						}
 						for _, w := range ws {
+							if s := w.bridge.Stats(); kind == tapeVM && (s.Early != 4*steps || s.Late+s.Held+s.Redone != 0) {
+								t.Errorf("counted %+v, want %d early gradients and no others", s, 4*steps)
+							}
 							checkEqual(t, w, ws[0])
 						}
 					})
@@ -158,7 +162,7 @@ func checkEqual(t *testing.T, a, b *worker) {
 // gradients of those who are left are as they were, and their next ring finishes
 // the step with them: to the same bits as if the third had never been.
 func TestBrokenRingIsRetried(t *testing.T) {
-	for _, kind := range []string{tapeBound, tapeNodes, lisp} {
+	for _, kind := range []string{tapeVM, tapeBound, tapeNodes, lisp} {
 		t.Run(kind, func(t *testing.T) {
 			_, comms := newComms(t, 2)
 			want := twoPeers(t, kind, comms, nil)
@@ -168,7 +172,7 @@ func TestBrokenRingIsRetried(t *testing.T) {
 			died := make(chan struct{})
 			go func() {
 				defer close(died)
-				if err := three[2].AllReduce(t.Context(), third.bridge.plan.Buckets()[0].Vector(), allreduce.Sum); err != nil {
+				if err := three[2].AllReduce(t.Context(), firstBucket(third.bridge), allreduce.Sum); err != nil {
 					t.Errorf("the first bucket was not reduced: %v", err)
 				}
 				mem.Kill("p2")
@@ -181,6 +185,11 @@ func TestBrokenRingIsRetried(t *testing.T) {
 			<-died
 		})
 	}
+}
+
+func firstBucket(b *Bridge) allreduce.Vector {
+	b.settle()
+	return b.means().bucket(b.buckets[0]).vector()
 }
 
 // twoPeers does one step of two passes on ranks 0 and 1 of the first ring, and
@@ -224,8 +233,8 @@ func twoPeers(t *testing.T, kind string, first, second []*allreduce.Comm) []*wor
 // gradients returns what a peer would contribute.
 func gradients(w *worker) []float64 {
 	var out []float64
-	for _, g := range w.bridge.grads {
-		a := g.local()
+	for i := range w.bridge.grads {
+		a := w.bridge.local(&w.bridge.grads[i])
 		for i := range a.len() {
 			out = append(out, a.at(i))
 		}
@@ -236,7 +245,7 @@ func gradients(w *worker) []float64 {
 // A peer without whom the others have committed the step forgets its gradient:
 // the next step is as if it had never been.
 func TestStaleGradientIsForgotten(t *testing.T) {
-	for _, kind := range []string{tapeBound, tapeNodes, lisp} {
+	for _, kind := range []string{tapeVM, tapeBound, tapeNodes, lisp} {
 		var hashes []string
 		for _, stale := range []bool{false, true} {
 			_, comms := newComms(t, 1)

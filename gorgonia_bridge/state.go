@@ -44,8 +44,9 @@ func (b *Bridge) Save(w io.Writer) error {
 	e := newEncoder(w)
 	e.bytes([]byte(stateMagic)...)
 	e.uint(2, stateVersion)
-	e.uint(4, uint64(len(b.params)))
-	for _, p := range b.params {
+	all := b.all()
+	e.uint(4, uint64(len(all)))
+	for _, p := range all {
 		v, _, err := p.value()
 		if err != nil {
 			return err
@@ -108,7 +109,8 @@ func (b *Bridge) Load(r io.Reader) error {
 		return b.solverErr
 	}
 	d := newDecoder(r)
-	values := d.params(b.params)
+	all := b.all()
+	values := d.params(all)
 	s := d.snapshot(b.solver, b.params)
 	var kept []byte
 	own, itself := b.solver.(elastic.State)
@@ -123,7 +125,7 @@ func (b *Bridge) Load(r io.Reader) error {
 			return fmt.Errorf("%w: %w", ErrState, err)
 		}
 	}
-	for i, p := range b.params {
+	for i, p := range all {
 		if err := p.set(values[i]); err != nil {
 			return err
 		}
