@@ -1,6 +1,19 @@
 package elastic
 
-import "github.com/ringrun/ringrun/allreduce"
+import (
+	"context"
+
+	"github.com/ringrun/ringrun/allreduce"
+)
+
+// Sync waits until the peers to start with have come and all have the same State.
+// It is for loops without Shards that take a fixed number of steps: without it
+// the first Commit does this, and those who get the State there find that the
+// gradient they came with no longer counts.
+func (g *Group) Sync(ctx context.Context) error {
+	_, err := g.sync(ctx)
+	return err
+}
 
 // Early returns what Commit would give to reduce if it were called now: the
 // communicator and the weights of the step in progress. Whoever has it may start

@@ -42,11 +42,13 @@ import (
 // an elastic.State: what it saves is the parameters and what the solver keeps
 // between steps. Its methods are for the goroutine that trains.
 type Bridge struct {
-	group   group
-	params  []param // trained
-	frozen  []param
-	metrics []*metric
-	grads   []gradient // one per parameter
+	group    group
+	joined   *elastic.Group // by Join
+	together func() error   // waits for the peers to start with
+	params   []param        // trained
+	frozen   []param
+	metrics  []*metric
+	grads    []gradient // one per parameter
 
 	solver    gorgonia.Solver // the inner one; nil before Solver
 	solverErr error           // why it cannot be used

@@ -21,13 +21,20 @@ import (
 // get. So it must be one of Gorgonia's own, or an elastic.State as those of
 // package solver are; any other makes Step fail. If it is a fmt.Stringer, then
 // peers of whose solvers the strings differ cannot train together.
+//
+// After Join it waits for the peers to start with, and all get the parameters of
+// one of them; Step returns the error if that fails.
 func (b *Bridge) Solver(s gorgonia.Solver) gorgonia.Solver {
 	if b.solver != nil {
 		return &solver{b: b, err: errors.New("bridge: a second solver on the same parameters")}
 	}
 	b.solver, b.solverErr, b.zeroes = s, checkSolver(s), zeroes(s)
 	b.describe()
-	return &solver{b: b, err: b.solverErr}
+	err := b.solverErr
+	if err == nil && b.together != nil {
+		err = b.together()
+	}
+	return &solver{b: b, err: err}
 }
 
 // zeroes reports whether a solver is known to zero the gradients.
