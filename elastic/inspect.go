@@ -46,6 +46,8 @@ type StatusPeer struct {
 //	GET /status          a Status, as JSON
 //	POST /drain          lets this peer leave between two steps
 //	GET /stacks          what every goroutine does, as text
+//	GET /output          what it has printed lately; ?follow=1: and what comes
+//	POST /end            asks it to end, by SIGTERM; ?kill=1: kills it
 //	GET /debug/pprof/…   Go's profiles
 type inspector struct {
 	mux   *http.ServeMux
@@ -58,6 +60,8 @@ func newInspector() *inspector {
 	in.mux.HandleFunc("GET /status", in.status)
 	in.mux.HandleFunc("POST /drain", in.drain)
 	in.mux.HandleFunc("GET /stacks", stacks)
+	in.mux.HandleFunc("GET /output", output)
+	in.mux.HandleFunc("POST /end", end)
 	in.mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	in.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	in.mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)

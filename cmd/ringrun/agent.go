@@ -26,6 +26,8 @@ type agent struct {
 
 	workers sync.WaitGroup
 
+	detached bool // the end of stdin means nothing any more
+
 	liveMu sync.Mutex
 	live   map[int]*worker // by process id
 }
@@ -53,6 +55,10 @@ func runAgent() error {
 		select {
 		case r, ok := <-requests:
 			if !ok {
+				if a.detached {
+					a.outlive(terminate)
+					return nil
+				}
 				return <-broken
 			}
 			a.serve(r)
@@ -82,7 +88,23 @@ func readRequests(r io.Reader) (<-chan request, <-chan error) {
 	return requests, broken
 }
 
+// outlive waits for the last worker, or for a signal to end them.
+func (a *agent) outlive(terminate <-chan os.Signal) {
+	gone := make(chan struct{})
+	go func() {
+		a.workers.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+	case <-terminate:
+	}
+}
+
 func (a *agent) serve(r request) {
+	if r.Detach {
+		a.detach()
+	}
 	if r.Signal != 0 {
 		a.signal(r.Signal)
 	}
@@ -102,6 +124,9 @@ func (a *agent) serve(r request) {
 func (a *agent) send(e event) {
 	a.outMu.Lock()
 	defer a.outMu.Unlock()
+	if a.out == nil {
+		return
+	}
 	_ = a.out.Encode(e)
 }
 

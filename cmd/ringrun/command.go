@@ -32,6 +32,8 @@ Commands, for the run that has a peer at ADDR; without ADDR, the only one here:
   ringrun status [ADDR]        tells how it goes: every peer, its steps, what it does
   ringrun top [ADDR]           the same, live: the ring, rates, who waits for whom
   ringrun stacks PEER [ADDR]   prints what every goroutine of a peer does
+  ringrun logs [-f] [ADDR]     prints what the peers write, if -output or -detach keeps it
+  ringrun stop [ADDR]          asks all peers to end, and kills those that do not
 Others:
   ringrun man                  prints the manual page
   ringrun completion SHELL     prints what makes bash, zsh, fish or pwsh complete options
@@ -63,7 +65,7 @@ func newCommand() *cli.Command {
 		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // exitCode does that
 		Action:         launch,
 		Commands: []*cli.Command{
-			statusCommand(), topCommand(), stacksCommand(), manual(),
+			statusCommand(), topCommand(), stacksCommand(), logsCommand(), stopCommand(), manual(),
 			{Name: "_agent", Hidden: true, Action: func(context.Context, *cli.Command) error { return runAgent() }},
 			{Name: "_guard", Hidden: true, Action: func(context.Context, *cli.Command) error { return runGuard() }},
 			{Name: "_gate", Hidden: true, SkipFlagParsing: true, Action: func(_ context.Context, c *cli.Command) error {
@@ -86,6 +88,8 @@ func optionFlags() []cli.Flag {
 		&cli.IntFlag{Name: "min-n", Value: 1, Usage: "the run fails with fewer than `N` peers"},
 		&cli.IntFlag{Name: "port", Usage: "the founder listens on this `PORT` (default: any)"},
 		&cli.DurationFlag{Name: "silence", Value: time.Second, Usage: "a neighbour that is silent for this `TIME` is lost"},
+		&cli.StringFlag{Name: "output", Usage: "keep what each worker writes in files in this `DIR` on its host"},
+		&cli.BoolFlag{Name: "detach", Usage: "end ringrun when the group has come together; the workers go on"},
 		&cli.StringFlag{Name: "log", Value: "warn", Usage: "what workers log of their group: `debug|info|warn`"},
 		&cli.StringFlag{Name: "config", Usage: "options and program are in this YAML `FILE`; the command line counts more"},
 		&cli.StringFlag{Name: "secret-file", Usage: "the run's secret is in this `FILE`, at least 16 bytes (default: RINGRUN_SECRET, " +
@@ -119,7 +123,7 @@ func flagHelp(f cli.Flag) (value, usage string) {
 	_, value, _ = strings.Cut(usage, "`")
 	value, _, _ = strings.Cut(value, "`")
 	usage = strings.ReplaceAll(usage, "`", "")
-	if v := doc.GetValue(); v != "" && v != "0" {
+	if v := doc.GetValue(); v != "" && v != "0" && v != "false" {
 		usage += fmt.Sprintf(" (default: %s)", strings.Trim(v, `"`))
 	}
 	return value, usage

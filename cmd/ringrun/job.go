@@ -58,6 +58,7 @@ type job struct {
 	broken   bool           // the job failed as a whole, and said why
 	sig      syscall.Signal // that ended ringrun
 	halting  bool
+	gone     bool        // the job goes on without this launcher
 	stall    string      // the last word about whom a step waits for
 	kills    int         // how often the grace has run out
 	deadline *time.Timer // of the grace, or for the founder to listen
@@ -95,10 +96,13 @@ func (j *job) run(signals <-chan syscall.Signal) error {
 
 	j.deadline, j.hold = time.NewTimer(foundAfter), time.NewTimer(viewHold)
 	j.begin()
-	for j.left() > 0 {
+	for j.left() > 0 && !j.gone {
 		select {
 		case e := <-j.events:
 			j.handle(e)
+			if j.opts.detach && !j.halting && j.together() {
+				j.leave()
+			}
 		case s := <-signals:
 			j.interrupt(s)
 		case <-j.deadline.C:
@@ -137,6 +141,7 @@ func (j *job) start(i int, reached, toward []string, how string) {
 	s := start{
 		Worker: i, Path: p.conn.prog, Args: j.opts.args, Dir: dir,
 		Env: append(j.env(p), how), Reached: reached, Toward: toward,
+		Output: j.opts.output, Run: j.cred.run(),
 	}
 	if !j.founded {
 		s.Port = j.opts.port
@@ -250,7 +255,9 @@ func (j *job) end() {
 	close(j.quit)
 	var all sync.WaitGroup
 	for _, c := range j.conns {
-		all.Go(c.close)
+		if !j.gone {
+			all.Go(c.close)
+		}
 	}
 	all.Wait()
 	for _, remove := range j.unrecord {

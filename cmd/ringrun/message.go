@@ -10,6 +10,7 @@ import "syscall"
 // A request has one of its fields set.
 type request struct {
 	Start  *start         `json:"start,omitempty"`
+	Detach bool           `json:"detach,omitempty"` // stay without the launcher until the last worker has ended
 	Signal syscall.Signal `json:"signal,omitempty"` // to the process groups of all workers
 }
 
@@ -21,6 +22,11 @@ type start struct {
 	Dir    string   `json:"dir"`  // where the launcher was started; home if there is no such folder
 	Env    []string `json:"env"`  // RINGRUN_*; all others are the agent's own
 	Port   int      `json:"port"` // to bind; 0 is any
+
+	// Output is the folder for files with what the worker writes; none without.
+	// defaultOutput leaves the choice to the agent.
+	Output string `json:"output,omitempty"`
+	Run    string `json:"run,omitempty"` // the name of the run
 
 	// The address to bind is one by which the host was Reached, or that routes
 	// Toward the others; see bindAddress.

@@ -23,6 +23,8 @@ type options struct {
 	port       int
 	silence    time.Duration
 	log        string
+	output     string
+	detach     bool
 	secretFile string
 	step       *slurmStep // this launcher runs one of its tasks; nil: no such thing
 	prog       string
@@ -46,6 +48,8 @@ func parseOptions(c *cli.Command, raw []string) (options, error) {
 		port:       c.Int("port"),
 		silence:    c.Duration("silence"),
 		log:        c.String("log"),
+		output:     c.String("output"),
+		detach:     c.Bool("detach"),
 		secretFile: c.String("secret-file"),
 	}
 	if c.IsSet("n") && o.n < 1 {
@@ -56,6 +60,9 @@ func parseOptions(c *cli.Command, raw []string) (options, error) {
 	}
 	if err := o.validate(); err != nil {
 		return o, err
+	}
+	if o.detach && o.output == "" {
+		o.output = defaultOutput
 	}
 	if len(args) == 0 || args[0] == "" {
 		return o, usagef("no PROG: which program shall the workers run?")

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // records remember, in folders that only this user can read, the secrets of the
@@ -22,6 +23,8 @@ type records struct{ dirs []string } // the first is written
 type record struct {
 	Addr   string `json:"addr"`
 	Secret []byte `json:"secret"`
+	// Kept without a lock: it is stale when nobody listens there any more.
+	Kept bool `json:"kept,omitempty"`
 }
 
 const recordSuffix = ".json"
@@ -40,6 +43,16 @@ func openRecords() records {
 
 // put records one peer, until remove is called or the process ends.
 func (r records) put(addr string, secret []byte) (remove func(), err error) {
+	return r.write(record{Addr: addr, Secret: secret})
+}
+
+// keep records one peer until nobody listens there.
+func (r records) keep(addr string, secret []byte) error {
+	_, err := r.write(record{Addr: addr, Secret: secret, Kept: true})
+	return err
+}
+
+func (r records) write(rec record) (remove func(), err error) {
 	if len(r.dirs) == 0 {
 		return nil, errors.New("there is neither XDG_RUNTIME_DIR nor a cache folder")
 	}
@@ -58,9 +71,9 @@ func (r records) put(addr string, secret []byte) (remove func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	name := recordFile(dir, addr)
+	name := recordFile(dir, rec.Addr)
 	if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
-		if err = json.NewEncoder(f).Encode(record{addr, secret}); err == nil {
+		if err = json.NewEncoder(f).Encode(rec); err == nil {
 			err = os.Rename(f.Name(), name)
 		}
 	}
@@ -106,15 +119,25 @@ func readRecord(name string) (record, bool) {
 		return record{}, false
 	}
 	defer f.Close()
-	if syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil {
+	free := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil
+	var rec record
+	if err := json.NewDecoder(f).Decode(&rec); free && (err != nil || !rec.Kept || !listens(rec.Addr)) {
 		removeSame(name, f)
 		return record{}, false
-	}
-	var rec record
-	if err := json.NewDecoder(f).Decode(&rec); err != nil {
+	} else if err != nil {
 		return record{}, false
 	}
 	return rec, true
+}
+
+// listens reports whether somebody may listen at an address; only a refusal says
+// that nobody does.
+func listens(addr string) bool {
+	c, err := net.DialTimeout("tcp", addr, time.Second)
+	if err == nil {
+		c.Close()
+	}
+	return !errors.Is(err, syscall.ECONNREFUSED)
 }
 
 // sweep removes the records of launchers that were killed.

@@ -98,6 +98,9 @@ func (j *job) note(addr, prefix string) {
 func (j *job) found(addr string) {
 	j.founded = true
 	j.deadline.Stop()
+	if j.opts.detach {
+		j.deadline.Reset(detachWait)
+	}
 	j.note(addr, "listening; ")
 	if s := j.opts.step; s != nil {
 		remove, err := s.tell(addr, j.cred.secret)

@@ -70,7 +70,7 @@ func (s *slurmStep) tell(addr string, secret []byte) (remove func(), err error) 
 	if err != nil {
 		return nil, err
 	}
-	err = json.NewEncoder(f).Encode(record{addr, secret})
+	err = json.NewEncoder(f).Encode(record{Addr: addr, Secret: secret})
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), s.file)
 	}

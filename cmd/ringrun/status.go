@@ -143,6 +143,8 @@ func stacksCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("no answer within %v", askTimeout))
+			defer cancel()
 			return a.copy(ctx, os.Stdout, p.Addr, "/stacks")
 		},
 	}
@@ -150,8 +152,6 @@ func stacksCommand() *cli.Command {
 
 // copy writes what a peer answers.
 func (a *asker) copy(ctx context.Context, w io.Writer, addr, path string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("no answer within %v", askTimeout))
-	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+path, nil)
 	if err != nil {
 		return err
@@ -161,6 +161,10 @@ func (a *asker) copy(ctx context.Context, w io.Writer, addr, path string) error 
 		return fmt.Errorf("peer at %s: %w", addr, plain(err))
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+		return fmt.Errorf("peer at %s: %s", addr, strings.TrimSpace(string(text)))
+	}
 	_, err = io.Copy(w, resp.Body)
 	return err
 }

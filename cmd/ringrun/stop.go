@@ -51,7 +51,9 @@ func (j *job) late() {
 	switch {
 	case j.halting:
 		j.kill()
-	case !j.founded:
+	case j.founded:
+		j.fail("the workers have not come together within %v", detachWait)
+	default:
 		j.out.note("worker 0 runs but does not listen yet, the others wait for it")
 	}
 }
@@ -83,6 +85,8 @@ func (j *job) verdict() error {
 		n[p.state]++
 	}
 	switch {
+	case j.gone:
+		return nil
 	case j.sig != 0:
 		return interrupted(j.sig)
 	case j.broken:

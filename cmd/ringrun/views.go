@@ -40,6 +40,15 @@ func (l *viewLog) add(epoch uint64, peers []string) bool {
 	return true
 }
 
+// has reports whether the newest view that was reported has the peer.
+func (l *viewLog) has(id string) bool {
+	peers := l.peers
+	if n := len(l.held); n > 0 {
+		peers = l.held[n-1].peers
+	}
+	return slices.Contains(peers, id)
+}
+
 // lines describes the views held, until one lacks a peer of whose end nothing
 // is known. With all set it describes that one as well: the peer is lost.
 func (l *viewLog) lines(all bool, running func(worker int) bool) []string {

@@ -26,6 +26,7 @@ type worker struct {
 	cmd            *exec.Cmd
 	stdout, stderr *os.File
 	report         *os.File
+	log            io.WriteCloser // keeps what it writes; may be nil
 }
 
 func startWorker(a *agent, s start) (*worker, error) {
@@ -37,6 +38,14 @@ func startWorker(a *agent, s start) (*worker, error) {
 	w.cmd.Env = append(w.cmd.Env, s.Env...)
 	w.cmd.Env = append(w.cmd.Env, "RINGRUN_BIND="+bind, "RINGRUN_REPORT=3", "PWD="+w.cmd.Dir)
 	w.cmd.SysProcAttr = workerAttr()
+	if s.Output != "" {
+		log, name, err := openLog(a.inFolder(s), s.Run, s.Worker)
+		if err != nil {
+			return nil, err
+		}
+		w.log = log
+		w.cmd.Env = append(w.cmd.Env, "RINGRUN_OUTPUT="+name)
+	}
 
 	var theirs [3]*os.File
 	for i, ours := range []**os.File{&w.stdout, &w.stderr, &w.report} {
@@ -64,10 +73,10 @@ func (w *worker) pipes() []*os.File { return []*os.File{w.stdout, w.stderr, w.re
 func (w *worker) run(a *agent) {
 	var readers sync.WaitGroup
 	readers.Go(func() {
-		eachLine(w.stdout, func(line []byte) { a.send(event{Kind: evOutput, Worker: w.index, Line: line}) })
+		eachLine(w.stdout, func(line []byte) { w.write(a, line, false) })
 	})
 	readers.Go(func() {
-		eachLine(w.stderr, func(line []byte) { a.send(event{Kind: evOutput, Worker: w.index, Stderr: true, Line: line}) })
+		eachLine(w.stderr, func(line []byte) { w.write(a, line, true) })
 	})
 	readers.Go(func() {
 		eachLine(w.report, func(line []byte) { a.send(event{Kind: evReport, Worker: w.index, Line: line}) })
@@ -83,7 +92,18 @@ func (w *worker) run(a *agent) {
 	for _, f := range w.pipes() {
 		f.Close()
 	}
+	if w.log != nil {
+		w.log.Close()
+	}
 	a.send(w.exited(err))
+}
+
+// write passes on one line of output. A disk that is full does not stop the run.
+func (w *worker) write(a *agent, line []byte, stderr bool) {
+	a.send(event{Kind: evOutput, Worker: w.index, Stderr: stderr, Line: line})
+	if w.log != nil {
+		_, _ = w.log.Write(append(line[:len(line):len(line)], '\n'))
+	}
 }
 
 func (w *worker) exited(err error) event {

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// detachWait is how long a group may take to come together before the launcher
+// leaves it alone.
+const detachWait = 30 * time.Second
+
+// detach makes the agent independent of the launcher and of the terminal.
+func (a *agent) detach() {
+	a.outMu.Lock()
+	a.out = nil
+	a.outMu.Unlock()
+	if null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0); err == nil {
+		for fd := range 3 { // ssh waits until nobody holds its pipes
+			_ = unix.Dup2(int(null.Fd()), fd)
+		}
+		null.Close()
+	}
+	a.detached = true
+}
+
+// together reports whether all workers that were started are in one view.
+func (j *job) together() bool {
+	for _, p := range j.peers {
+		if p.state == waiting || p.state == running && !j.views.has(p.id) {
+			return false
+		}
+	}
+	return j.founded
+}
+
+// leave lets the job go on without this launcher.
+func (j *job) leave() {
+	for _, remove := range j.unrecord { // those would end with this process
+		remove()
+	}
+	j.unrecord = nil
+	for _, p := range j.peers {
+		if p.state == running && p.addr != "" {
+			if err := j.recs.keep(p.addr, j.cred.secret); err != nil {
+				j.out.note("ringrun status and the others will need the secret, it cannot be recorded: %v", err)
+			}
+		}
+	}
+	for _, c := range j.conns {
+		c.send(request{Detach: true})
+	}
+	addr := j.peers[j.door].addr
+	j.out.note("%s go on without this launcher; see ringrun status %s, and logs, top, stop", count(j.left(), "worker"), addr)
+	for _, c := range j.conns {
+		c.leave()
+	}
+	j.gone = true
+}
+
+// leave lets go of an agent that has been told to stay.
+func (c *conn) leave() {
+	_ = c.in.Close()
+	if c.host.local {
+		_ = c.cmd.Process.Release()
+		return
+	}
+	late := time.AfterFunc(2*orphanGrace+killWait, c.kill) // ssh, not the agent at its other end
+	defer late.Stop()
+	c.wait()
+}
