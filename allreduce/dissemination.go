@@ -125,15 +125,15 @@ func (d *wheel) arrived(step *spoke) bool {
 	return have == d.w.c.size
 }
 
-// combineBytes is how much of a chunk is combined at a time; two pieces of it
+// chainBytes is how much of a chunk is combined at a time; two pieces of it
 // should stay in cache.
-const combineBytes = 8 << 10
+const chainBytes = 8 << 10
 
 // combine makes the result of all vectors: of chunk i in the order i+1, i+2, …,
 // i. The vectors themselves stay as they are: some are still being sent.
 func (d *wheel) combine() {
 	w := d.w
-	piece := max(1, combineBytes/d.size)
+	piece := max(1, chainBytes/d.size)
 	acc, next := w.c.buffers.get(piece*d.size), w.c.buffers.get(piece*d.size)
 	for i := range w.c.size {
 		lo, hi := ring.Chunk(d.block, w.c.size, i)
