@@ -112,9 +112,17 @@ type options struct {
 
 // BucketBytes sets how many bytes of gradients wait for each other before they
 // travel together: for the first bucket, and for each of the others. It must be
-// the same on all peers. By default that is measured whenever the group changes.
+// the same on all peers. By default it is 256 KiB and 1 MiB.
 func BucketBytes(first, others int) Option {
 	return func(o *options) { o.plan, o.fixed = plan{first, others}, true }
+}
+
+// MeasuredBuckets chooses the sizes of buckets by what the links do, whenever the
+// group changes. On slow links that hides more of the communication. But which
+// vector a gradient travels in decides in which order it is added up: with more
+// than two peers, two runs no longer end with the same bits.
+func MeasuredBuckets() Option {
+	return func(o *options) { o.fixed = false }
 }
 
 // Frozen names parameters that are not trained: peers get them from each other
@@ -135,7 +143,7 @@ func Attach(g *elastic.Group, params gorgonia.Nodes, opts ...Option) (*Bridge, e
 }
 
 func attach(g group, nodes gorgonia.Nodes, opts ...Option) (*Bridge, error) {
-	o := options{plan: usualPlan}
+	o := options{plan: usualPlan, fixed: true}
 	for _, opt := range opts {
 		opt(&o)
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/ringrun/ringrun/allreduce"
 )
 
-// The plan before anything is known of the links.
+// The plan unless the user wants another, or the links measured.
 var usualPlan = plan{first: 256 << 10, others: 1 << 20}
 
 const (
