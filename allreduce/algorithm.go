@@ -20,9 +20,13 @@ const (
 	// Dissemination passes all vectors whole over the chords of the ring; see
 	// dissemination.go. It needs ring.Config.Chords, and three peers.
 	Dissemination
+	// Shared reads what others have from their memory; see board. It needs peers
+	// that share that of one host, and then it is what Auto takes for all vectors
+	// without a codec.
+	Shared
 )
 
-var algorithmNames = [...]string{"auto", "ring", "exchange", "dissemination"}
+var algorithmNames = [...]string{"auto", "ring", "exchange", "dissemination", "shared"}
 
 // String returns the name in lower case.
 func (a Algorithm) String() string {
@@ -49,13 +53,17 @@ func (a Algorithm) whole() bool { return a == Exchange || a == Dissemination }
 // Algorithms returns those that the ring allows, Ring first; none in a ring of
 // one. With a codec there is only Ring, for the types that the codec takes.
 func (c *Comm) Algorithms() []Algorithm {
-	switch {
-	case c.size == 1:
+	if c.size == 1 {
 		return nil
-	case len(c.lanes) == c.width:
-		return []Algorithm{Ring, Exchange}
 	}
-	return []Algorithm{Ring, Exchange, Dissemination}
+	all := []Algorithm{Ring, Exchange}
+	if len(c.lanes) > c.width {
+		all = append(all, Dissemination)
+	}
+	if c.board != nil {
+		all = append(all, Shared)
+	}
+	return all
 }
 
 // Choice returns the algorithm that AllReduce takes for x.
@@ -82,7 +90,7 @@ func (c *Comm) by(a Algorithm, w *Work) error {
 	if !slices.Contains(c.Algorithms(), a) {
 		return fmt.Errorf("%w: %v among %d peers with %d chords", ErrAlgorithm, a, c.size, len(c.lanes)-c.width)
 	}
-	if a.whole() && w.codec != nil {
+	if a != Ring && w.codec != nil {
 		return fmt.Errorf("%w: %v with codec %s", ErrAlgorithm, a, w.codec.Name())
 	}
 	w.algorithm, w.form = a, formOf([]int{int(a)})
@@ -127,6 +135,8 @@ func (c *Comm) auto(w *Work) Algorithm {
 	switch {
 	case w.codec != nil:
 		return Ring
+	case c.board != nil:
+		return Shared
 	case c.costs != nil:
 		return c.costs.cheapest(all, c.size, w.bytes)
 	case w.bytes <= small:

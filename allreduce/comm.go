@@ -79,6 +79,7 @@ type Comm struct {
 	peers   []string
 	lanes   []*lane // those of the ring, then its chords
 	width   int     // how many there are without the chords
+	board   *board  // nil where peers do not share memory
 	buffers buffers
 	stats   counters
 
@@ -152,6 +153,9 @@ func New(r *ring.Ring, cfg Config) *Comm {
 		c.running.Go(l.receive)
 		c.running.Go(l.send)
 	}
+	if mem := r.TakeBoard(); mem != nil {
+		c.board = newBoard(c, mem)
+	}
 	go c.supervise()
 	return c
 }
@@ -175,11 +179,15 @@ func (c *Comm) Epoch() uint64 { return c.ring.Epoch() }
 // Chunk i of the vector, see ring.Chunk, is combined in the order i+1, i+2, …, i
 // by whatever algorithm.
 func (c *Comm) AllReduce(ctx context.Context, x Vector, op Op) error {
-	w, err := c.reduces(x, op)
-	if err != nil {
+	if err := checkOp("all-reduce", x, op); err != nil {
 		return err
 	}
-	return c.run(ctx, w)
+	if c.board != nil && c.codecFor(x.typ) == nil {
+		if ok, err := c.board.allReduce(ctx, x, op); ok {
+			return err
+		}
+	}
+	return c.run(ctx, c.allReduce(x, op))
 }
 
 // Start begins an all-reduce of x, which belongs to the Work until it is done.
@@ -287,8 +295,14 @@ func (c *Comm) supervise() {
 		l.filled.Broadcast()
 		l.room.Broadcast()
 	}
+	if c.board != nil {
+		c.board.filled.Broadcast()
+	}
 	c.mu.Unlock()
 	c.running.Wait()
+	if c.board != nil {
+		c.board.close()
+	}
 
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -157,7 +157,11 @@ func (l *lane) find(h ring.Header) (e *entry, live bool, err error) {
 	}
 	e = l.entries[h.Seq]
 	if e == nil && int32(h.Seq-c.launched) < 0 {
-		if w := c.works[h.Seq]; w != nil {
+		w := c.works[h.Seq]
+		if w == nil {
+			w = c.board.find(h.Seq)
+		}
+		if w != nil {
 			e = &entry{work: w, flow: stray{w}}
 			return e, true, nil
 		}

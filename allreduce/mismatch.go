@@ -41,6 +41,9 @@ const disputeTime = time.Second
 func (c *Comm) dispute(w *Work, h ring.Header, from int) {
 	mine := c.peers[c.rank] + " wants " + w.describe(w.header(segment{}))
 	theirs := c.peers[from] + " wants " + w.describe(h)
+	if h.Seq != w.seq {
+		theirs += fmt.Sprintf(" as collective %d", h.Seq)
+	}
 	if from < c.rank {
 		mine, theirs = theirs, mine
 	}

@@ -18,6 +18,13 @@ type counters struct {
 	sentFrames, receivedFrames atomic.Uint64
 }
 
+// count counts what others have read from this peer, and this peer from them,
+// of memory that they share.
+func (s *counters) count(bytes int) {
+	s.sent.Add(uint64(bytes))
+	s.received.Add(uint64(bytes))
+}
+
 // Stats returns the counts since New. Heartbeats are not in them.
 func (c *Comm) Stats() Stats {
 	sent, received := c.stats.sent.Load(), c.stats.received.Load()

@@ -111,6 +111,17 @@ func typeOf[T Element]() Type {
 	panic("unreachable")
 }
 
+// Over returns b as a Vector of elements of a type, in the same memory: for
+// memory that was not made as a slice of numbers. Elements returns the numbers.
+// It panics if b does not hold whole elements or is not aligned for them.
+func Over(b []byte, t Type) Vector {
+	size := t.Size()
+	if len(b)%size != 0 || uintptr(unsafe.Pointer(unsafe.SliceData(b)))%uintptr(size) != 0 {
+		panic(fmt.Sprintf("allreduce: %v in %d bytes at %p", t, len(b), unsafe.SliceData(b)))
+	}
+	return over(b, t, len(b)/size)
+}
+
 // over returns n elements at the start of b as a Vector.
 func over(b []byte, t Type, n int) Vector {
 	if n*t.Size() > len(b) {

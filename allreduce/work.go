@@ -96,6 +96,11 @@ const helpBytes = exchangePair
 // run does the work and waits for it. If the lane is idle this goroutine sends
 // the first frame itself: for small vectors waking another takes longer.
 func (c *Comm) run(ctx context.Context, w *Work) error {
+	if c.board.takes(w) {
+		if ok, err := c.board.run(ctx, w); ok {
+			return err
+		}
+	}
 	if c.begin(w, w.bytes <= helpBytes) {
 		stop := context.AfterFunc(ctx, func() { w.giveUp(ctx) })
 		c.lanes[0].help()
@@ -149,15 +154,19 @@ func (w *Work) alone() {
 func (c *Comm) launch() {
 	for len(c.waiting) > 0 && !c.over {
 		w := c.waiting[0]
-		if len(c.works) > 0 && c.flight+w.bytes > c.limit {
+		if c.flight > 0 && c.flight+w.bytes > c.limit {
 			return
 		}
 		c.waiting = c.waiting[1:]
 		c.launched++
 		c.works[w.seq] = w
 		c.flight += w.bytes
-		w.lanes, w.frame = w.spread(), w.fit()
-		w.pending = 2 * w.lanes
+		if c.board.takes(w) {
+			c.board.launch(w)
+		} else {
+			w.lanes, w.frame = w.spread(), w.fit()
+			w.pending = 2 * w.lanes
+		}
 		for _, l := range c.lanes {
 			l.launch(w)
 		}

@@ -77,6 +77,7 @@ type Ring struct {
 	err    error          // why done is closed
 	ends   []*end         // those whose link is open
 	groups map[*Ring]bool // that are open, or being opened
+	board  Board          // nil: none, or taken
 }
 
 // Open opens the ring of one epoch. All its peers must call it; it returns
@@ -111,6 +112,9 @@ func (r *Ring) open(ctx context.Context) error {
 	for _, l := range slices.Concat(r.lanes, r.chords) {
 		links.Go(func() { l.next.open(ctx, "dial", r.transport.Dial) })
 		links.Go(func() { l.prev.open(ctx, "accept", r.transport.Accept) })
+	}
+	if s, ok := r.transport.(Sharer); ok {
+		links.Go(func() { r.openBoard(ctx, s) })
 	}
 	links.Wait()
 	if err := r.Err(); err != nil {
@@ -201,5 +205,8 @@ func (r *Ring) Close() error {
 	r.shut(fmt.Errorf("%w: closed", ErrBroken), Header{Kind: Bye}, nil)
 	r.running.Wait()
 	r.forget()
+	if b := r.TakeBoard(); b != nil {
+		return b.Close()
+	}
 	return nil
 }

@@ -15,12 +15,26 @@ const strangerTime = 2 * time.Second
 
 // Accept implements ring.Transport.
 func (t *Transport) Accept(ctx context.Context, e ring.Edge) (ring.Link, error) {
+	var l *link
+	err := t.accept(ctx, e, func(ctx context.Context, conn *net.UnixConn) (err error) {
+		l, err = t.admit(ctx, e, conn)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// accept waits for those who dial an edge and have proved who they are, until
+// meet succeeds with one. The connection belongs to meet.
+func (t *Transport) accept(ctx context.Context, e ring.Edge, meet func(context.Context, *net.UnixConn) error) error {
 	if e.Self != t.cfg.ID {
-		return nil, fmt.Errorf("shm: %q accepts a link in the name of %q", t.cfg.ID, e.Self)
+		return fmt.Errorf("shm: %q accepts a link in the name of %q", t.cfg.ID, e.Self)
 	}
 	ctx, cancel, err := t.within(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer cancel()
 	t.enter(e.Epoch)
@@ -28,12 +42,12 @@ func (t *Transport) Accept(ctx context.Context, e ring.Edge) (ring.Link, error) 
 	defer t.give(e, s)
 	for {
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("shm: accept %s: %w", e.Peer, context.Cause(ctx))
+			return fmt.Errorf("shm: accept %s: %w", e.Peer, context.Cause(ctx))
 		}
 		select {
 		case conn := <-s.visitors:
-			if l, err := t.admit(ctx, e, conn); err == nil {
-				return l, nil
+			if meet(ctx, conn) == nil {
+				return nil
 			}
 		case <-ctx.Done():
 		}

@@ -20,23 +20,37 @@ const (
 // Dial implements ring.Transport. It tries again until ctx ends; only a refusal
 // is final, and errors.As finds it as a *RefusedError.
 func (t *Transport) Dial(ctx context.Context, e ring.Edge) (ring.Link, error) {
+	var l *link
+	err := t.dial(ctx, e, func(ctx context.Context, conn *net.UnixConn) (err error) {
+		l, err = t.complete(ctx, e, conn)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// dial connects to the peer of an edge and proves who we are, again and again
+// until meet succeeds with the connection, which then belongs to it.
+func (t *Transport) dial(ctx context.Context, e ring.Edge, meet func(context.Context, *net.UnixConn) error) error {
 	if e.Self != t.cfg.ID {
-		return nil, fmt.Errorf("shm: %q dials in the name of %q", t.cfg.ID, e.Self)
+		return fmt.Errorf("shm: %q dials in the name of %q", t.cfg.ID, e.Self)
 	}
 	ctx, cancel, err := t.within(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer cancel()
 	t.enter(e.Epoch)
 	var last error
 	for wait := firstWait; ctx.Err() == nil; wait = min(2*wait, longWait) {
-		l, err := t.attempt(ctx, e)
+		err := t.attempt(ctx, e, meet)
 		if err == nil {
-			return l, nil
+			return nil
 		}
 		if _, refused := errors.AsType[*RefusedError](err); refused {
-			return nil, err
+			return err
 		}
 		if last == nil || ctx.Err() == nil && !timedOut(err) { // else it may only say that ctx ended
 			last = err
@@ -49,7 +63,7 @@ func (t *Transport) Dial(ctx context.Context, e ring.Edge) (ring.Link, error) {
 	if last == nil {
 		last = errors.New("not tried")
 	}
-	return nil, fmt.Errorf("shm: dial %s: %w; last attempt: %w", e.Peer, context.Cause(ctx), last)
+	return fmt.Errorf("shm: dial %s: %w; last attempt: %w", e.Peer, context.Cause(ctx), last)
 }
 
 func timedOut(err error) bool {
@@ -57,19 +71,27 @@ func timedOut(err error) bool {
 	return ok && e.Timeout()
 }
 
-// attempt connects once, and makes a link when the peer has accepted.
-func (t *Transport) attempt(ctx context.Context, e ring.Edge) (*link, error) {
+// attempt connects once.
+func (t *Transport) attempt(ctx context.Context, e ring.Edge, meet func(context.Context, *net.UnixConn) error) error {
 	addr, err := t.cfg.Resolve(e.Peer)
 	if err != nil {
-		return nil, fmt.Errorf("shm: resolve %s: %w", e.Peer, err)
+		return fmt.Errorf("shm: resolve %s: %w", e.Peer, err)
 	}
 	if addr == "" {
-		return nil, fmt.Errorf("shm: %s has no address", e.Peer)
+		return fmt.Errorf("shm: %s has no address", e.Peer)
 	}
 	conn, err := t.knock(ctx, addr, e)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	if err := meet(ctx, conn); err != nil {
+		return explain(err, addr)
+	}
+	return nil
+}
+
+// complete makes a link of a connection when the peer has accepted.
+func (t *Transport) complete(ctx context.Context, e ring.Edge, conn *net.UnixConn) (*link, error) {
 	good := guard(ctx, conn)
 	in, err := receiveSegment(conn, welcome)
 	var out *segment
@@ -81,7 +103,7 @@ func (t *Transport) attempt(ctx context.Context, e ring.Edge) (*link, error) {
 	}
 	if err != nil {
 		release(conn, in, out)
-		return nil, explain(err, addr)
+		return nil, err
 	}
 	return newLink(conn, e, out, in), nil
 }

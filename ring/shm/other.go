@@ -11,6 +11,24 @@ import (
 
 var errUnsupported = errors.New("shm: shared memory needs Linux")
 
+// An Arena would be memory that all peers of the host may read.
+type Arena struct{}
+
+// ErrArena reports that an arena is full or closed.
+var ErrArena = errors.New("shm: no room in the arena")
+
+// NewArena returns an error.
+func NewArena() (*Arena, error) { return nil, errUnsupported }
+
+// Alloc returns an error.
+func (*Arena) Alloc(int) ([]byte, error) { return nil, errUnsupported }
+
+// Free ignores the memory.
+func (*Arena) Free([]byte) {}
+
+// Close does nothing.
+func (*Arena) Close() error { return nil }
+
 // Identity is empty: this host offers no shared memory.
 func Identity() string { return "" }
 

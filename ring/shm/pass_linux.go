@@ -14,7 +14,7 @@ func sendSegment(conn *net.UnixConn, kind byte, ringBytes int) (*segment, error)
 		return nil, err
 	}
 	defer unix.Close(fd)
-	if _, _, err := conn.WriteMsgUnix([]byte{kind, 0, 0}, unix.UnixRights(fd), nil); err != nil {
+	if err := sendFiles(conn, kind, fd); err != nil {
 		s.unmap()
 		return nil, err
 	}
@@ -24,8 +24,24 @@ func sendSegment(conn *net.UnixConn, kind byte, ringBytes int) (*segment, error)
 // receiveSegment reads a message that must be of the given kind, and maps the
 // segment that comes with it.
 func receiveSegment(conn *net.UnixConn, kind byte) (*segment, error) {
+	var fd [1]int
+	if err := receiveFiles(conn, kind, fd[:]); err != nil {
+		return nil, err
+	}
+	return adopt(fd[0])
+}
+
+// sendFiles sends file descriptors with a message. They remain open here.
+func sendFiles(conn *net.UnixConn, kind byte, fds ...int) error {
+	_, _, err := conn.WriteMsgUnix([]byte{kind, 0, 0}, unix.UnixRights(fds...), nil)
+	return err
+}
+
+// receiveFiles reads a message that must be of the given kind and come with as
+// many file descriptors as want has room for.
+func receiveFiles(conn *net.UnixConn, kind byte, want []int) error {
 	var head [headBytes]byte
-	oob := make([]byte, unix.CmsgSpace(4)) // of more descriptors the kernel closes the rest
+	oob := make([]byte, unix.CmsgSpace(4*len(want))) // of more descriptors the kernel closes the rest
 	n, m, _, _, err := conn.ReadMsgUnix(head[:], oob)
 	fds := descriptors(oob[:m])
 	if err == nil && n == 0 {
@@ -37,16 +53,21 @@ func receiveSegment(conn *net.UnixConn, kind byte) (*segment, error) {
 	if err == nil {
 		_, err = readPayload(conn, head, kind, 0)
 	}
-	if err == nil && len(fds) != 1 {
+	if err == nil && len(fds) != len(want) {
 		err = errStranger
 	}
 	if err != nil {
-		for _, fd := range fds {
-			unix.Close(fd)
-		}
-		return nil, err
+		closeAll(fds)
+		return err
 	}
-	return adopt(fds[0])
+	copy(want, fds)
+	return nil
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		unix.Close(fd)
+	}
 }
 
 // descriptors returns the file descriptors that came with a message.

@@ -26,6 +26,7 @@ type Config struct {
 	FrameBytes int                               // default 1 MiB
 	RingBytes  int                               // memory for what is under way in one direction, a power of two; default 1 MiB
 	Lanes      int                               // default 1
+	Arena      *Arena                            // of this peer; it may outlive the transport; default: one of the transport's own
 }
 
 func (c *Config) validate() error {

@@ -13,9 +13,10 @@ import (
 	"github.com/ringrun/ringrun/ring"
 )
 
-// Transport opens links over shared memory.
+// Transport opens links over shared memory. It is a ring.Sharer, too.
 type Transport struct {
 	cfg     Config
+	arena   *Arena
 	ln      *net.UnixListener
 	running sync.WaitGroup
 	closed  chan struct{}
@@ -44,8 +45,16 @@ func Listen(cfg Config) (*Transport, error) {
 	if err != nil {
 		return nil, fmt.Errorf("shm: listen: %w", err)
 	}
+	arena := cfg.Arena
+	if arena == nil {
+		if arena, err = NewArena(); err != nil {
+			ln.Close()
+			return nil, err
+		}
+	}
 	t := &Transport{
 		cfg:    cfg,
+		arena:  arena,
 		ln:     ln,
 		closed: make(chan struct{}),
 		conns:  map[*net.UnixConn]bool{},
@@ -71,6 +80,9 @@ func (t *Transport) Close() error {
 	t.stop = true
 	if first {
 		close(t.closed)
+		if t.cfg.Arena == nil {
+			t.arena.Close()
+		}
 	}
 	for c := range t.conns {
 		c.Close()

@@ -1,13 +1,11 @@
 package shm
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,13 +36,36 @@ type waiter struct {
 	bell   chan struct{}  // capacity 1: the other end has rung
 	seen   uint64         // what word was last
 	nights uint64         // how often we have dozed or slept
-	spin   time.Duration  // how long looking again and again pays, so far
-	crowd  int            // so many waits to come leave the processor at once
 	doze   time.Duration  // how long to doze before we sleep
+	temper
+}
+
+// temper is how long looking again and again has paid so far.
+type temper struct {
+	spin  time.Duration
+	crowd int // so many waits to come leave the processor at once
+}
+
+// begin returns how long to look before the processor is offered to others.
+func (t *temper) begin() time.Duration {
+	if t.crowd > 0 {
+		t.crowd--
+		return 0
+	}
+	return t.spin
+}
+
+// learn takes in how long a wait has lasted.
+func (t *temper) learn(waited time.Duration) {
+	if waited <= maxSpin { // looking would have been enough
+		t.spin = min(2*t.spin, maxSpin)
+	} else {
+		t.spin = max(t.spin/2, minSpin)
+	}
 }
 
 func newWaiter(l *life, word, asleep *atomic.Uint64) waiter {
-	w := waiter{life: l, word: word, asleep: asleep, bell: make(chan struct{}, 1), spin: maxSpin, doze: dozeTime}
+	w := waiter{life: l, word: word, asleep: asleep, bell: make(chan struct{}, 1), doze: dozeTime, temper: temper{spin: maxSpin}}
 	if runtime.GOMAXPROCS(0) == 1 {
 		w.doze = 0 // who dozes keeps others of our goroutines from running for a while
 	}
@@ -84,20 +105,12 @@ func (w *waiter) look(target, limit uint64) (bool, error) {
 func (w *waiter) until(target, limit uint64) error {
 	begin := time.Now()
 	err := w.attempt(target, limit, begin)
-	if time.Since(begin) <= maxSpin { // looking would have been enough
-		w.spin = min(2*w.spin, maxSpin)
-	} else {
-		w.spin = max(w.spin/2, minSpin)
-	}
+	w.learn(time.Since(begin))
 	return err
 }
 
 func (w *waiter) attempt(target, limit uint64, begin time.Time) error {
-	spin := w.spin
-	if w.crowd > 0 {
-		w.crowd--
-		spin = 0
-	}
+	spin := w.temper.begin()
 	for {
 		ended := w.life.ended.Load() // before the look: see until
 		if ok, err := w.look(target, limit); ok || err != nil {
@@ -124,12 +137,12 @@ func (w *waiter) attempt(target, limit uint64, begin time.Time) error {
 const pauses = 8
 
 // yield offers the processor to our own goroutines and to other processes.
-func (w *waiter) yield() {
+func (t *temper) yield() {
 	runtime.Gosched()
 	begin := time.Now()
 	unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
 	if time.Since(begin) > away {
-		w.crowd = crowded
+		t.crowd = crowded
 	}
 }
 
@@ -161,10 +174,7 @@ func (w *waiter) rest(uint64) {
 
 // nap returns when the other end wakes us, the word has changed, or dozeTime
 // has passed.
-func (w *waiter) nap(seen uint64) {
-	t := unix.NsecToTimespec(int64(dozeTime))
-	unix.Syscall6(unix.SYS_FUTEX, futexOf(w.word), futexWait, uintptr(uint32(seen)), uintptr(unsafe.Pointer(&t)), 0, 0)
-}
+func (w *waiter) nap(seen uint64) { futexSleep(w.word, seen, dozeTime) }
 
 // A ringer wakes the waiter at the other end.
 type ringer struct {
@@ -182,23 +192,7 @@ func (r *ringer) wake() (ring bool) {
 	}
 	r.woken = n
 	if n&1 == dozes {
-		unix.RawSyscall6(unix.SYS_FUTEX, futexOf(r.word), futexWake, 1, 0, 0, 0)
+		wakeOne(r.word)
 	}
 	return n&1 == sleeps
-}
-
-// The operations of futex(2), between processes.
-const (
-	futexWait = 0
-	futexWake = 1
-)
-
-// futexOf returns the address of the half of the word that changes with every
-// byte. The memory is none of Go's, so it does not move.
-func futexOf(word *atomic.Uint64) uintptr {
-	p := unsafe.Pointer(word)
-	if binary.NativeEndian.Uint16([]byte{0, 1}) == 1 { // big-endian
-		p = unsafe.Add(p, 4)
-	}
-	return uintptr(p)
 }

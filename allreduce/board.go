@@ -1,0 +1,321 @@
+package allreduce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/ringrun/ringrun/ring"
+)
+
+// A board does collectives where the peers of the ring share memory: nothing is
+// sent, everybody reads what it needs from the memory of the others, and writes
+// to its own only.
+//
+// Collectives take turns on the board, in the order of their numbers. A turn
+// begins with a post: each peer says which collective it means, and where its
+// vector is. When it has seen the posts of all, it knows that the turn before is
+// over everywhere. How it goes on depends on the vector:
+//
+//	up to whisperBytes   it is in the post
+//	up to slotBytes      it is copied to a slot, and every peer combines all
+//	in the arenas        see direct
+//	elsewhere            see staged
+//
+// Nothing else of the Comm knows of the board, but that its collectives have
+// their place among the numbers of all. What ends the ring ends the turn.
+type board struct {
+	c      *Comm
+	mem    ring.Board
+	posts  [][2]*post // by rank
+	ended  <-chan struct{}
+	quit   func() error // b.look
+	terms  terms
+	copied []int // of direct, by rank
+
+	// Guarded by c.mu.
+	busy   bool       // somebody has the turn
+	inline *Work      // of a caller that does it itself
+	spare  Work       // for inline
+	queue  []*Work    // for serve
+	filled *sync.Cond // queue is not empty and the turn is free, or c.over
+
+	// Belong to whoever has the turn.
+	turn     uint64 // number of the turn
+	progress uint64 // what the words of progress begin with in this turn
+	work     *Work
+	ctx      context.Context // of the caller of an inline work; it does not outlive the call
+	awaited  int             // the rank that we wait for
+}
+
+// The sheet of a peer. Words that others wait for have cache lines of their own.
+//
+//	  0  post of even turns
+//	128  post of odd turns
+//	256  staged:  parts of the vector that are in the stage
+//	384  reduced: blocks of our chunk that are complete
+//	512  done:    turns in which we have read all that we need
+//	640  gone:    one more than the turns we have completed, when there will be no more
+//	4096 slots of even and odd turns, then stages of even and odd parts
+const (
+	postBytes   = 128
+	wordStaged  = 256
+	wordReduced = 384
+	wordDone    = 512
+	wordGone    = 640
+	slotsAt     = 4096
+	slotBytes   = 32 << 10
+	stagesAt    = slotsAt + 2*slotBytes
+
+	whisperBytes = postBytes - 40
+)
+
+// A post is what a peer says when a turn begins. The turn is its word, written
+// last.
+type post struct {
+	turn  uint64
+	what  uint64 // operation and type
+	count uint64
+	name  uint64 // sequence number and form
+	place uint64 // offset in the arena, or nowhere
+	words [whisperBytes]byte
+}
+
+// nowhere is the place of a vector that is not in the arena.
+const nowhere = ^uint64(0)
+
+func newBoard(c *Comm, mem ring.Board) *board {
+	b := &board{c: c, mem: mem, ended: c.ring.Done(), filled: sync.NewCond(&c.mu), copied: make([]int, c.size)}
+	b.quit, b.terms = b.look, newTerms(c.size)
+	for rank := range c.size {
+		s := mem.Sheet(rank)
+		b.posts = append(b.posts, [2]*post{
+			(*post)(unsafe.Pointer(&s[0])), (*post)(unsafe.Pointer(&s[postBytes])),
+		})
+	}
+	c.running.Go(b.serve)
+	return b
+}
+
+// takes reports whether the work is done on the board: the same on all peers.
+func (b *board) takes(w *Work) bool {
+	return b != nil && w.kind == allReduce && w.codec == nil && (w.algorithm == Auto || w.algorithm == Shared)
+}
+
+// allReduce does an all-reduce in the caller's goroutine, without taking memory,
+// unless others are before it.
+func (b *board) allReduce(ctx context.Context, x Vector, op Op) (ok bool, err error) {
+	c := b.c
+	c.mu.Lock()
+	if !b.free(len(x.Bytes())) {
+		c.mu.Unlock()
+		return false, nil
+	}
+	w := &b.spare
+	w.c, w.op, w.x, w.bytes = c, op, x, len(x.Bytes())
+	b.enter(w)
+	c.mu.Unlock()
+	return true, b.perform(ctx, w)
+}
+
+// run is allReduce for any work that the board takes.
+func (b *board) run(ctx context.Context, w *Work) (ok bool, err error) {
+	c := b.c
+	c.mu.Lock()
+	if !b.free(w.bytes) {
+		c.mu.Unlock()
+		return false, nil
+	}
+	w.c = c
+	b.enter(w)
+	c.mu.Unlock()
+	err = b.perform(ctx, w)
+	if err == nil && w.after != nil {
+		w.after()
+	}
+	return true, err
+}
+
+// free reports whether a collective can begin now. It is called with c.mu held.
+func (b *board) free(bytes int) bool {
+	c := b.c
+	if b.busy || c.over || c.err != nil || len(b.queue) > 0 || len(c.waiting) > 0 ||
+		c.flight > 0 && c.flight+bytes > c.limit {
+		return false
+	}
+	for _, l := range c.lanes {
+		if len(l.entries) > 0 && l.entries[c.next] != nil { // somebody means another collective
+			return false
+		}
+	}
+	return true
+}
+
+// enter numbers an inline work and takes the turn. It is called with c.mu held.
+func (b *board) enter(w *Work) {
+	c := b.c
+	w.seq = c.next
+	c.next++
+	c.launched++
+	c.flight += w.bytes
+	b.busy, b.inline = true, w
+	c.running.Add(1)
+}
+
+// perform does an inline work and gives back the turn.
+func (b *board) perform(ctx context.Context, w *Work) error {
+	c := b.c
+	b.ctx = ctx
+	err := b.do(w)
+	b.ctx = nil
+	c.mu.Lock()
+	c.flight -= w.bytes
+	b.inline, b.spare.x = nil, Vector{}
+	b.leave()
+	c.launch()
+	c.mu.Unlock()
+	c.running.Done()
+	if err == nil {
+		return nil
+	}
+	<-c.ended
+	return c.Err()
+}
+
+// leave gives back the turn. It is called with c.mu held.
+func (b *board) leave() {
+	b.busy = false
+	if len(b.queue) > 0 {
+		b.filled.Signal()
+	}
+}
+
+// launch queues a work for serve. It is called with c.mu held.
+func (b *board) launch(w *Work) {
+	w.pending = 1
+	b.queue = append(b.queue, w)
+	b.filled.Signal()
+}
+
+// serve is the goroutine that does what was started and not waited for at once.
+func (b *board) serve() {
+	c := b.c
+	for {
+		c.mu.Lock()
+		for (b.busy || len(b.queue) == 0) && !c.over {
+			b.filled.Wait()
+		}
+		if c.over {
+			c.mu.Unlock()
+			return
+		}
+		w := b.queue[0]
+		b.queue = b.queue[1:]
+		b.busy = true
+		c.mu.Unlock()
+		err := b.do(w)
+		c.mu.Lock()
+		b.leave()
+		c.mu.Unlock()
+		if err != nil {
+			return // the Comm ends, and the work with it
+		}
+		c.finished(w)
+	}
+}
+
+// find returns a copy of the inline work of a number. It is called with c.mu
+// held.
+func (b *board) find(seq uint32) *Work {
+	if b == nil || b.inline == nil || b.inline.seq != seq {
+		return nil
+	}
+	w := *b.inline
+	return &w
+}
+
+// errTurn: a turn has failed, and the ring is broken because of it.
+var errTurn = errors.New("allreduce: the turn has failed")
+
+// do does a work in the next turn. If it fails, the ring is broken.
+func (b *board) do(w *Work) error {
+	b.turn++
+	b.work = w
+	err := b.reduce(w)
+	b.work = nil
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, errTurn) {
+		b.c.fail(codeFault, fmt.Errorf("collective %d: %w", w.seq, err))
+	}
+	<-b.ended
+	b.turn--
+	b.depart()
+	return err
+}
+
+// depart tells the others that we take part in no further turn. From then on our
+// vectors may change, so that nothing that others read there after it counts.
+func (b *board) depart() { b.mem.Post(wordGone, b.turn+1) }
+
+// gone reports whether a peer has left without completing this turn.
+func (b *board) gone(rank int) bool {
+	v := b.mem.Peek(rank, wordGone)
+	return v != 0 && v <= b.turn
+}
+
+// close is called when no turn will follow.
+func (b *board) close() {
+	b.depart()
+	b.mem.Close()
+}
+
+// look is what we do now and then while we wait: it returns an error when there
+// is nothing to wait for any more.
+func (b *board) look() error {
+	select {
+	case <-b.ended:
+		return errTurn
+	default:
+	}
+	if b.ctx != nil {
+		select {
+		case <-b.ctx.Done():
+			b.work.giveUp(b.ctx)
+			return errTurn
+		default:
+		}
+	}
+	if b.gone(b.awaited) {
+		return b.missed(b.awaited)
+	}
+	return nil
+}
+
+// reasonTime is how long a better reason may be on its way when a peer has left.
+const reasonTime = 50 * time.Millisecond
+
+func (b *board) missed(rank int) error {
+	t := time.NewTimer(reasonTime)
+	defer t.Stop()
+	select {
+	case <-b.ended:
+		return errTurn
+	case <-t.C:
+		return fmt.Errorf("%s has left", b.c.peers[rank])
+	}
+}
+
+// await waits for a word of a peer, which may not be beyond limit.
+func (b *board) await(rank, at int, value, limit uint64) (uint64, error) {
+	b.awaited = rank
+	v, err := b.mem.Await(rank, at, value, b.quit)
+	if err == nil && v > limit {
+		err = fmt.Errorf("%s has %d in word %d, want at most %d", b.c.peers[rank], v, at, limit)
+	}
+	return v, err
+}

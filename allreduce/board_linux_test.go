@@ -1,0 +1,278 @@
+package allreduce_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ringrun/ringrun/allreduce"
+	"github.com/ringrun/ringrun/ring"
+	"github.com/ringrun/ringrun/ring/shm"
+)
+
+// A hosted group is one whose peers share memory.
+type hosted struct {
+	*group
+	transports []*shm.Transport
+}
+
+func openShared(t testing.TB, n int, cfg allreduce.Config) hosted {
+	t.Helper()
+	return openSharedAt(t, n, 7, cfg, nil)
+}
+
+// openSharedAt opens the ring of an epoch, with arenas of their own or those of
+// an older group.
+func openSharedAt(t testing.TB, n int, epoch uint64, cfg allreduce.Config, arenas []*shm.Arena) hosted {
+	t.Helper()
+	if shm.Identity() == "" {
+		t.Skip("no shared memory here")
+	}
+	g := hosted{group: &group{TB: t}}
+	addrs := map[string]string{}
+	byName := map[string]ring.Transport{}
+	for i := range n {
+		c := shm.Config{
+			ID: fmt.Sprintf("p%d", i), Run: "test", Secret: []byte("sixteen bytes or more"),
+			Resolve: func(peer string) (string, error) { return addrs[peer], nil },
+		}
+		if arenas != nil {
+			c.Arena = arenas[i]
+		}
+		tr, err := shm.Listen(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { tr.Close() })
+		addrs[c.ID] = tr.Addr()
+		byName[c.ID] = tr
+		g.transports = append(g.transports, tr)
+	}
+	g.join(n, func(int) allreduce.Config { return cfg }, func(self string) ring.Transport { return byName[self] })
+	return g
+}
+
+// inArena copies a vector to where others can read it. It is freed with the test.
+func (g hosted) inArena(rank int, x allreduce.Vector) allreduce.Vector {
+	g.Helper()
+	b, err := g.transports[rank].Alloc(len(x.Bytes()))
+	if err != nil {
+		g.Fatal(err)
+	}
+	g.Cleanup(func() { g.transports[rank].Free(b) })
+	copy(b, x.Bytes())
+	return allreduce.Over(b, x.Type())
+}
+
+// TestBoardTypesAndOps compares every type and operation with the oracle of the
+// ring, bit for bit, for vectors that take each of the ways there are.
+func TestBoardTypesAndOps(t *testing.T) {
+	noLeaks(t)
+	for _, n := range []int{1, 2, 3, 4, 5} {
+		g := openShared(t, n, allreduce.Config{})
+		r := rand.New(rand.NewPCG(1, uint64(n)))
+		for _, job := range jobs {
+			for _, op := range append([]allreduce.Op{allreduce.And, allreduce.Or}, ops...) {
+				if t := job(r, allreduce.Sum, n, 0).want.Type(); op > allreduce.Product && !integral(t) {
+					continue
+				}
+				for _, length := range []int{0, 1, n, 21, 1001, 40001, 100003} {
+					for _, arena := range []bool{false, true} {
+						j := job(r, op, n, length)
+						for rank := range n {
+							if arena || length == 1001 && rank == 0 {
+								j.vectors[rank] = g.inArena(rank, j.vectors[rank])
+							}
+						}
+						g.must(func(ctx context.Context, c *allreduce.Comm) error {
+							if err := c.AllReduce(ctx, j.vectors[c.Rank()], op); err != nil {
+								return err
+							}
+							return j.check(c.Rank())
+						})
+					}
+				}
+			}
+		}
+		g.close()
+	}
+}
+
+// TestBoardIsUsed: nothing is sent over the links, and the payload counts.
+func TestBoardIsUsed(t *testing.T) {
+	for _, n := range []int{2, 3} {
+		g := openShared(t, n, allreduce.Config{})
+		for _, length := range []int{1, 3000, 300000} {
+			before := g.comms[0].Stats()
+			g.must(func(ctx context.Context, c *allreduce.Comm) error {
+				return c.AllReduce(ctx, allreduce.Of(make([]float32, length)), allreduce.Sum)
+			})
+			s := g.comms[0].Stats()
+			want := (n - 1) * 4 * length
+			if length == 300000 {
+				want = 2 * (n - 1) * 4 * length / n
+			}
+			if got := int(s.SentBodies - before.SentBodies); got != want || s.Frames != 0 {
+				t.Errorf("size %d, length %d: %d bytes in %d frames, want %d in none", n, length, got, s.Frames, want)
+			}
+		}
+	}
+}
+
+// TestBoardMismatch: all peers learn who wanted what.
+func TestBoardMismatch(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		call func(ctx context.Context, c *allreduce.Comm) error
+		want []string
+	}{
+		{"lengths", func(ctx context.Context, c *allreduce.Comm) error {
+			return c.AllReduce(ctx, allreduce.Of(make([]float32, 10+c.Rank()/2)), allreduce.Sum)
+		}, []string{"10 float32", "11 float32"}},
+		{"operations", func(ctx context.Context, c *allreduce.Comm) error {
+			return c.AllReduce(ctx, allreduce.Of(make([]int32, 100000)), []allreduce.Op{allreduce.Sum, allreduce.Max, allreduce.Sum}[c.Rank()])
+		}, []string{"sum", "max"}},
+		{"kinds", func(ctx context.Context, c *allreduce.Comm) error {
+			if c.Rank() == 1 {
+				return c.Barrier(ctx)
+			}
+			return c.AllReduce(ctx, allreduce.Of(make([]int32, 100)), allreduce.Sum)
+		}, []string{"barrier", "sum"}},
+		{"order", func(ctx context.Context, c *allreduce.Comm) error {
+			if c.Rank() == 1 {
+				c.Start(allreduce.Of(make([]int32, 7)), allreduce.Sum)
+			}
+			_, err := c.Gather(ctx, nil)
+			if err == nil {
+				err = c.AllReduce(ctx, allreduce.Of(make([]int32, 7)), allreduce.Sum)
+			}
+			return err
+		}, []string{"gather", "sum"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			noLeaks(t)
+			g := openShared(t, 3, allreduce.Config{})
+			for rank, err := range g.each(tt.call) {
+				if !errors.Is(err, allreduce.ErrMismatch) {
+					t.Errorf("rank %d: %v, want a mismatch", rank, err)
+					continue
+				}
+				for _, want := range tt.want {
+					if !strings.Contains(err.Error(), want) {
+						t.Errorf("rank %d: %v does not mention %q", rank, err, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestBoardEnds: what ends the ring ends a turn for which others wait.
+func TestBoardEnds(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		end  func(t *testing.T, g hosted, cancel func())
+		want string
+	}{
+		{"closed", func(_ *testing.T, g hosted, _ func()) { g.comms[2].Close() }, "p2 has left"},
+		{"canceled", func(_ *testing.T, _ hosted, cancel func()) { cancel() }, "given up"},
+	} {
+		for _, length := range []int{1, 1000, 1000000} {
+			t.Run(fmt.Sprintf("%s/%d", tt.name, length), func(t *testing.T) {
+				noLeaks(t)
+				g := openShared(t, 4, allreduce.Config{})
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				errs := make(chan error, 3)
+				for rank, c := range g.comms {
+					if rank == 2 {
+						continue
+					}
+					mine := t.Context()
+					if rank == 1 {
+						mine = ctx
+					}
+					go func() { errs <- c.AllReduce(mine, allreduce.Of(make([]float32, length)), allreduce.Sum) }()
+				}
+				time.Sleep(20 * time.Millisecond) // some wait already
+				begin := time.Now()
+				tt.end(t, g, cancel)
+				for range 3 {
+					if err := <-errs; !errors.Is(err, ring.ErrBroken) || !strings.Contains(err.Error(), tt.want) {
+						t.Errorf("%v, want a broken ring that mentions %q", err, tt.want)
+					}
+				}
+				if d := time.Since(begin); d > 500*time.Millisecond {
+					t.Errorf("it took %v", d)
+				}
+			})
+		}
+	}
+}
+
+// TestBoardStarted: works that were started, and others between them, in the
+// order of their numbers.
+func TestBoardStarted(t *testing.T) {
+	noLeaks(t)
+	const n, rounds = 3, 200
+	g := openShared(t, n, allreduce.Config{InFlightBytes: 100 << 10})
+	g.must(func(ctx context.Context, c *allreduce.Comm) error {
+		var works []*allreduce.Work
+		var vectors [][]int32
+		for i := range rounds {
+			x := make([]int32, 1+i*i%5000)
+			x[0] = int32(i + c.Rank())
+			switch i % 4 {
+			case 0:
+				if err := c.AllReduce(ctx, allreduce.Of(x), allreduce.Sum); err != nil {
+					return err
+				}
+			case 1:
+				if _, err := c.Gather(ctx, []byte{1}); err != nil {
+					return err
+				}
+				x[0] = int32(n*i + 3)
+			default:
+				works = append(works, c.Start(allreduce.Of(x), allreduce.Sum))
+			}
+			vectors = append(vectors, x)
+		}
+		for _, w := range works {
+			if err := w.Wait(ctx); err != nil {
+				return err
+			}
+		}
+		for i, x := range vectors {
+			if x[0] != int32(n*i+3) {
+				return fmt.Errorf("round %d: %d, want %d", i, x[0], n*i+3)
+			}
+		}
+		return nil
+	})
+}
+
+// TestBoardNoAllocs: a small all-reduce takes no memory.
+func TestBoardNoAllocs(t *testing.T) {
+	g := openShared(t, 2, allreduce.Config{})
+	const runs = 1000
+	g.must(func(ctx context.Context, c *allreduce.Comm) error {
+		x := allreduce.Of(make([]float32, 4))
+		call := func() {
+			if err := c.AllReduce(ctx, x, allreduce.Sum); err != nil {
+				t.Error(err)
+			}
+		}
+		if c.Rank() > 0 {
+			for range runs + 1 {
+				call()
+			}
+		} else if got := testing.AllocsPerRun(runs, call); got > 0.5 {
+			t.Errorf("%v allocations", got)
+		}
+		return nil
+	})
+}

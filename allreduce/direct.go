@@ -1,0 +1,102 @@
+package allreduce
+
+import "github.com/ringrun/ringrun/ring"
+
+// direct is an all-reduce of vectors that all lie in the arenas. Each peer
+// combines its chunk, block by block, from the memory of all, and copies the
+// other chunks from their owners as their blocks are complete. A block of ours
+// is overwritten only when its owner has combined it, and nobody else reads it.
+// In the end all wait for each other: what is done with the vector then, others
+// must not see.
+//
+// What a peer copies is still in the caches of the owner, and what it overwrites
+// has just been read by it.
+func (b *board) direct(w *Work) error {
+	n, me := b.c.size, b.c.rank
+	block := blockLen(w)
+	lo, hi := ring.Chunk(w.x.len, n, me)
+	clear(b.copied)
+	for k := 0; lo+k*block < hi; k++ {
+		at := lo + k*block
+		b.terms.combine(w, me, at, min(at+block, hi), Vector{})
+		b.mem.Post(wordReduced, b.progress+uint64(k+1))
+		for d := 1; d < n; d++ {
+			rank := (me + d) % n
+			if err := b.fetch(w, rank, block, b.mem.Peek(rank, wordReduced)); err != nil {
+				return err
+			}
+		}
+	}
+	for d := 1; d < n; d++ {
+		rank := (me + d) % n
+		for b.copied[rank] < blocks(w, rank, block) {
+			v, err := b.await(rank, wordReduced, b.progress+uint64(b.copied[rank])+1, b.progress+uint64(blocks(w, rank, block)))
+			if err == nil {
+				err = b.fetch(w, rank, block, v)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	b.progress += uint64(blocks(w, 0, block))
+	return b.part()
+}
+
+// part ends a turn in which others read from our vector and we from theirs.
+func (b *board) part() error {
+	for rank := range b.c.size {
+		if rank != b.c.rank && b.gone(rank) {
+			return b.missed(rank) // it may have changed what we have read
+		}
+	}
+	b.mem.Post(wordDone, b.turn)
+	for rank := range b.c.size {
+		if rank == b.c.rank {
+			continue
+		}
+		if _, err := b.await(rank, wordDone, b.turn, b.turn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fetch copies the blocks of a rank's chunk that are complete.
+func (b *board) fetch(w *Work, rank, block int, progress uint64) error {
+	all := blocks(w, rank, block)
+	if progress < b.progress+uint64(b.copied[rank])+1 {
+		return nil // what another turn has left there counts as nothing
+	}
+	ready := min(int(progress-b.progress), all)
+	lo, hi := ring.Chunk(w.x.len, b.c.size, rank)
+	from, to := lo+b.copied[rank]*block, min(lo+ready*block, hi)
+	for at := from; at < to; at += block {
+		end := min(at+block, to)
+		copy(w.x.Slice(at, end).Bytes(), b.terms.vectors[rank].Slice(at, end).Bytes())
+	}
+	b.copied[rank] = ready
+	return nil
+}
+
+const (
+	maxBlock = 64 << 10
+	minBlock = 16 << 10
+)
+
+// blockLen returns how many elements of a chunk are combined at a time: the
+// same on all peers.
+func blockLen(w *Work) int {
+	chunk := w.bytes / w.c.size
+	bytes := min(max(chunk/4, minBlock), maxBlock) &^ (lineBytes - 1)
+	return bytes / w.x.typ.Size()
+}
+
+// lineBytes is the size of a line of the caches.
+const lineBytes = 64
+
+// blocks returns how many blocks the chunk of a rank has.
+func blocks(w *Work, rank, block int) int {
+	lo, hi := ring.Chunk(w.x.len, w.c.size, rank)
+	return (hi - lo + block - 1) / block
+}
