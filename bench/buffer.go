@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"slices"
 
 	"github.com/ringrun/ringrun/allreduce"
 )
@@ -27,31 +28,35 @@ type buffer interface {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func newBuffer(t allreduce.Type, n int) (buffer, error) {
+// newBuffer takes n elements from alloc, which returns zeros.
+func newBuffer(t allreduce.Type, n int, alloc func(bytes int) []byte) (buffer, error) {
+	if !slices.Contains([]allreduce.Type{allreduce.Float32, allreduce.Float64, allreduce.Int32, allreduce.Int64}, t) {
+		return nil, fmt.Errorf("bench: no vectors of type %v", t)
+	}
+	x := allreduce.Over(alloc(n*t.Size()), t)
+	clear(x.Bytes()) // a first touch costs as much as an all-reduce, and must not be timed
 	switch t {
 	case allreduce.Float32:
-		return newMemory[float32](t, n), nil
+		return newMemory[float32](x), nil
 	case allreduce.Float64:
-		return newMemory[float64](t, n), nil
+		return newMemory[float64](x), nil
 	case allreduce.Int32:
-		return newMemory[int32](t, n), nil
-	case allreduce.Int64:
-		return newMemory[int64](t, n), nil
+		return newMemory[int32](x), nil
+	default:
+		return newMemory[int64](x), nil
 	}
-	return nil, fmt.Errorf("bench: no vectors of type %v", t)
 }
+
+// heap returns zeros in ordinary memory, aligned for every type of elements.
+func heap(bytes int) []byte { return allreduce.Of(make([]int64, (bytes+7)/8)).Bytes()[:bytes] }
 
 type memory[T allreduce.Number] struct {
 	t       allreduce.Type
 	x, kept []T
 }
 
-// newMemory touches all of the memory: a first touch costs as much as an
-// all-reduce, and must not be timed.
-func newMemory[T allreduce.Number](t allreduce.Type, n int) *memory[T] {
-	m := &memory[T]{t: t, x: make([]T, n)}
-	m.clear(n)
-	return m
+func newMemory[T allreduce.Number](x allreduce.Vector) *memory[T] {
+	return &memory[T]{t: x.Type(), x: allreduce.Elements[T](x)}
 }
 
 func (m *memory[T]) vector(n int) allreduce.Vector { return allreduce.Of(m.x[:n]) }

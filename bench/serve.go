@@ -80,7 +80,7 @@ func (p *peer) train(ctx context.Context, g *elastic.Group) error {
 	g.SetState(stateless{})
 	var failed error
 	_, err := g.Commit(ctx, func(c *allreduce.Comm, _ elastic.Weights) error {
-		if failed = p.measure(ctx, c); failed != nil {
+		if failed = p.measure(ctx, c, g.Alloc); failed != nil {
 			return errInterrupted
 		}
 		return nil
@@ -93,13 +93,16 @@ func (p *peer) train(ctx context.Context, g *elastic.Group) error {
 
 var errInterrupted = errors.New("bench: interrupted")
 
-func (p *peer) measure(ctx context.Context, c *allreduce.Comm) error {
+func (p *peer) measure(ctx context.Context, c *allreduce.Comm, alloc func(bytes int) []byte) error {
 	if c.Size() != p.Peers {
 		return fmt.Errorf("bench: %d peers came together, want %d", c.Size(), p.Peers)
 	}
 	var measured Comm = c
 	if p.wrap != nil {
 		measured = p.wrap(c)
+	}
+	if p.Job.Sweep != nil {
+		p.Job.Sweep.Alloc = alloc
 	}
 	return p.Job.Run(ctx, measured,
 		func(r Result) { p.say(news{Result: &r}) },

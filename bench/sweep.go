@@ -22,6 +22,11 @@ type Sweep struct {
 	MinTime    time.Duration  // 500 ms: a round lasts about so long
 	MaxForeign float64        // 0.08: rounds in which others used more processors are repeated,
 	MaxTries   int            // 4: but so many times the rounds at most
+
+	// Arena: vectors lie where the peers of this host reduce them in place; Alloc
+	// says where that is, on each peer.
+	Arena bool
+	Alloc func(bytes int) []byte `json:"-"`
 }
 
 const (
@@ -49,6 +54,9 @@ func (s Sweep) withDefaults() Sweep {
 	}
 	if s.MaxTries == 0 {
 		s.MaxTries = 4
+	}
+	if !s.Arena || s.Alloc == nil {
+		s.Alloc = heap
 	}
 	return s
 }
@@ -82,7 +90,7 @@ func (s Sweep) Run(ctx context.Context, c Comm, report func(Result), progress fu
 	if s.Collective == "alltoall" {
 		most *= 2
 	}
-	if w.buf, err = newBuffer(s.Type, most/w.width); err != nil {
+	if w.buf, err = newBuffer(s.Type, most/w.width, s.Alloc); err != nil {
 		return err
 	}
 	for _, bytes := range s.Sizes {
@@ -228,7 +236,7 @@ func (s *sweep) result(bytes, wrong, iters int, m measured) SizeResult {
 		op = s.Op.String()
 	}
 	return SizeResult{
-		Peer:       Label(s.Transport, s.Codec),
+		Peer:       s.Label(),
 		Size:       s.c.Size(),
 		Bytes:      bytes,
 		Count:      bytes / s.width,
@@ -250,6 +258,14 @@ func (s *sweep) result(bytes, wrong, iters int, m measured) SizeResult {
 		Transport: s.Transport,
 		Codec:     s.Codec,
 	}
+}
+
+// Label names us in the results.
+func (s Sweep) Label() string {
+	if s.Arena {
+		return Label(s.Transport, s.Codec) + "-arena"
+	}
+	return Label(s.Transport, s.Codec)
 }
 
 func (s *sweep) say(format string, args ...any) {

@@ -162,6 +162,13 @@ func runChaos(t *testing.T, seed uint64) {
 			_ = x.at(p, "view")
 		}
 	}
+	c.vector = func(g *Group, p *peer) []float64 {
+		length := []int{300, 9000}[seed%2] // combined by all, or chunk by chunk
+		if seed%3 == 0 || seed%3 == 1 && rank(p.id)%2 == 0 {
+			return make([]float64, length)
+		}
+		return inArena(g, length)
+	}
 	x.mu.Lock() // until the rock is known
 	for range n {
 		c.start(n)
@@ -179,6 +186,11 @@ func runChaos(t *testing.T, seed uint64) {
 	if x.rock.err != nil {
 		t.Errorf("the rock %s: %v", x.rock.id, x.rock.err)
 	}
+}
+
+func rank(id string) (n int) {
+	fmt.Sscanf(id, "p%d", &n)
+	return n
 }
 
 // spared returns the peers that need not end well: those killed, and those who

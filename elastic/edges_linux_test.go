@@ -24,7 +24,7 @@ func open(t testing.TB, n int) []*edges {
 			ID: fmt.Sprintf("p%d", i), Run: "test", Secret: []byte("sixteen bytes or more"),
 		}}.withDefaults()
 		m := meta{Transport: "auto"}
-		tr, err := listen(cfg, &addressBook{}, &m)
+		tr, err := listen(cfg, &addressBook{}, &m, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

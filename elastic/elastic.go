@@ -200,13 +200,18 @@ func Run(ctx context.Context, cfg Config, train func(ctx context.Context, g *Gro
 	report := newReport(cfg.Report)
 	in := newInspector()
 	cfg.Membership.Control = in
-	s, err := join(ctx, cfg)
+	arena := newArena(cfg)
+	if arena != nil {
+		defer arena.Close()
+	}
+	s, err := join(ctx, cfg, arena)
 	if err != nil {
 		report.failed(cfg.Membership.ID, err)
 		return err
 	}
 	report.listening(s.node.ID(), s.node.Addr())
 	g := newGroup(cfg, report, s, allreduce.Config{Codec: coder, SmallBytes: smallBytes})
+	g.arena = arena
 	in.group.Store(g)
 	ctx, cancel := context.WithCancelCause(ctx)
 	var running sync.WaitGroup

@@ -9,6 +9,7 @@ import (
 	"github.com/ringrun/ringrun/allreduce"
 	"github.com/ringrun/ringrun/membership"
 	"github.com/ringrun/ringrun/ring"
+	"github.com/ringrun/ringrun/ring/shm"
 	"go.uber.org/zap"
 )
 
@@ -31,6 +32,7 @@ type Group struct {
 	comm   allreduce.Config
 	report *report
 	meter  *meter
+	arena  *shm.Arena // nil where there is no shared memory
 
 	mu      sync.Mutex // guards the fields up to the next blank line
 	session *session

@@ -105,8 +105,9 @@ type cluster struct {
 	heard   func(p *peer, e event)           // called on every report
 	state   func(p *peer) State              // default: the model
 	loop    func(ctx context.Context, g *Group, p *peer) error
-	minimum int           // Config.MinSize
-	grace   time.Duration // Config.Grace
+	minimum int                               // Config.MinSize
+	grace   time.Duration                     // Config.Grace
+	vector  func(g *Group, p *peer) []float64 // what is reduced, at least of one element for each sample; default: not in the arena
 
 	mu    sync.Mutex // guards peers while some are started in the background
 	peers []*peer
@@ -187,7 +188,11 @@ func (c *cluster) train(ctx context.Context, g *Group, p *peer) error {
 		return c.loop(ctx, g, p)
 	}
 	grad := make([]float64, p.samples.Count)
-	sum := make([]float64, p.samples.Count)
+	long := make([]float64, p.samples.Count)
+	if c.vector != nil {
+		long = c.vector(g, p)
+	}
+	sum := long[:p.samples.Count]
 	for shard, err := range g.Shards(ctx, p.samples) {
 		if err != nil {
 			return err
@@ -210,7 +215,7 @@ func (c *cluster) train(ctx context.Context, g *Group, p *peer) error {
 					return err
 				}
 			}
-			err := comm.AllReduce(ctx, allreduce.Of(sum), allreduce.Sum)
+			err := comm.AllReduce(ctx, allreduce.Of(long), allreduce.Sum)
 			if err == nil && c.after != nil {
 				err = c.after(p, g.Steps())
 			}

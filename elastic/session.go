@@ -38,14 +38,14 @@ type meta struct {
 // join starts a session. Sockets listen before the node starts, because their
 // addresses travel with the node's request to join; WebRTC's signals travel
 // through the node itself.
-func join(ctx context.Context, cfg Config) (*session, error) {
+func join(ctx context.Context, cfg Config, arena *shm.Arena) (*session, error) {
 	s := &session{book: &addressBook{}, logger: cfg.Logger}
 	m := meta{Transport: cfg.Transport, Codec: cfg.Codec}
 	if cfg.Membership.ID == "" {
 		cfg.Membership.ID = "peer-" + fmt.Sprintf("%x", randomBytes(4))
 	}
 	var err error
-	if s.transport, err = listen(cfg, s.book, &m); err != nil {
+	if s.transport, err = listen(cfg, s.book, &m, arena); err != nil {
 		return nil, err
 	}
 	if cfg.Membership.Meta, err = json.Marshal(m); err != nil {
@@ -74,16 +74,16 @@ func join(ctx context.Context, cfg Config) (*session, error) {
 
 // listen opens the transports that listen, and notes their addresses. With
 // WebRTC there is none.
-func listen(cfg Config, book *addressBook, m *meta) (ring.Transport, error) {
+func listen(cfg Config, book *addressBook, m *meta, arena *shm.Arena) (ring.Transport, error) {
 	switch cfg.Transport {
 	case "tcp":
 		return listenTCP(cfg, book, m)
 	case "shm":
-		return listenSHM(cfg, book, m)
+		return listenSHM(cfg, book, m, arena)
 	case "auto":
 		t := &edges{book: book}
 		var err error
-		if t.shm, err = listenSHM(cfg, book, m); err != nil {
+		if t.shm, err = listenSHM(cfg, book, m, arena); err != nil {
 			cfg.Logger.Debug("no shared memory", zap.Error(err))
 			t.shm = nil
 		}
@@ -116,12 +116,13 @@ func listenTCP(cfg Config, book *addressBook, m *meta) (*tcp.Transport, error) {
 	return t, err
 }
 
-func listenSHM(cfg Config, book *addressBook, m *meta) (*shm.Transport, error) {
+func listenSHM(cfg Config, book *addressBook, m *meta, arena *shm.Arena) (*shm.Transport, error) {
 	t, err := shm.Listen(shm.Config{
 		ID:      cfg.Membership.ID,
 		Run:     cfg.Membership.Run,
 		Secret:  cfg.Membership.Secret,
 		Resolve: book.shm,
+		Arena:   arena,
 	})
 	if err != nil {
 		return nil, err

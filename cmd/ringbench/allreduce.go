@@ -33,6 +33,7 @@ func (p *program) sweepCommand(name string) *cli.Command {
 			&cli.StringFlag{Name: "type", Value: "float32", Usage: "of the elements: float32, float64, int32 or int64"},
 			&cli.StringFlag{Name: "op", Value: "sum", Usage: "sum, mean, min, max or product"},
 			&cli.DurationFlag{Name: "min-time", Value: 500 * time.Millisecond, Usage: "length of a round"},
+			memoryFlag(),
 			&cli.FloatFlag{Name: "max-foreign", Value: 0.08, Usage: "repeat a round in which others used more processors"},
 		}, commonFlags()...),
 		Action: p.sweep,
@@ -50,8 +51,8 @@ func (p *program) sweep(ctx context.Context, c *cli.Command) error {
 	}
 	s.Collective = c.Name
 	if !f.json {
-		fmt.Fprintf(p.stdout, "# %d peers on this machine, %s, %s; %d rounds of %v\n",
-			peers, f.transport, f.codec, s.Rounds, s.MinTime)
+		fmt.Fprintf(p.stdout, "# %d peers on this machine, %s, %s, vectors in the %s; %d rounds of %v\n",
+			peers, f.transport, f.codec, c.String("memory"), s.Rounds, s.MinTime)
 		bench.SizeHeader(p.stdout)
 	}
 	var results []bench.SizeResult
@@ -93,6 +94,10 @@ func parseSweep(c *cli.Command, f common) (peers int, s bench.Sweep, err error) 
 	if s.MaxForeign <= 0 {
 		return 0, s, fmt.Errorf("-max-foreign: %v, want a number above 0", s.MaxForeign)
 	}
+	if err := oneOf("memory", c.String("memory"), "heap", "arena"); err != nil {
+		return 0, s, err
+	}
+	s.Arena = c.String("memory") == "arena"
 	if s.Type, err = parseType(c.String("type")); err != nil {
 		return 0, s, err
 	}

@@ -24,6 +24,11 @@ func commonFlags() []cli.Flag {
 	}
 }
 
+// memoryFlag says where the vectors of a sweep are.
+func memoryFlag() cli.Flag {
+	return &cli.StringFlag{Name: "memory", Value: "heap", Usage: "where vectors are: heap, or arena: memory that peers of one host share, see elastic.Group.Alloc"}
+}
+
 // common is what commonFlags say.
 type common struct {
 	transport, codec, plot string

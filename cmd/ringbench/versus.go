@@ -27,6 +27,7 @@ func (p *program) versusCommand() *cli.Command {
 			&cli.StringFlag{Name: "type", Value: "float32", Usage: "only float32, which all of them have"},
 			&cli.StringFlag{Name: "op", Value: "sum", Usage: "only sum"},
 			&cli.DurationFlag{Name: "min-time", Value: 300 * time.Millisecond, Usage: "length of a round"},
+			memoryFlag(),
 			&cli.FloatFlag{Name: "max-foreign", Value: 0.08, Usage: "repeat a round in which others used more processors"},
 		}, commonFlags()...),
 		Action: p.versus,
@@ -72,7 +73,7 @@ func (p *program) versus(ctx context.Context, c *cli.Command) error {
 		}
 		all = append(all, results)
 	}
-	return p.sayVersus(f, bench.Compare(bench.Label(f.transport, f.codec), all))
+	return p.sayVersus(f, bench.Compare(s.Label(), all))
 }
 
 // rivals builds those that can be compared with the transport.

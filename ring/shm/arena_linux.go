@@ -77,11 +77,14 @@ func (a *Arena) Alloc(bytes int) ([]byte, error) {
 	if bytes < 0 {
 		return nil, fmt.Errorf("%w: %d bytes", ErrArena, bytes)
 	}
+	if bytes == 0 {
+		return []byte{}, nil
+	}
 	align := lineBytes
 	if bytes >= pageBytes {
 		align = pageBytes
 	}
-	size := max(roundUp(bytes, align), align)
+	size := roundUp(bytes, align)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	at, ok := a.find(size, align)
@@ -123,7 +126,7 @@ func (a *Arena) Free(b []byte) {
 	defer a.mu.Unlock()
 	at, ok := a.place(b)
 	size := a.used[at]
-	if !ok || size == 0 {
+	if !ok || size == 0 || cap(b) == 0 {
 		return
 	}
 	delete(a.used, at)
