@@ -99,15 +99,15 @@ func (o *operands[T]) set(dst, also Vector, srcs []Vector) {
 // numbers is Elements of a type that was looked at before.
 func numbers[T simd.Number](x Vector) []T { return unsafe.Slice((*T)(x.at), x.len) }
 
-// chainBytes is how much is combined at a time.
-const chainBytes = 32 << 10
+// termBytes is how much is combined at a time.
+const termBytes = 32 << 10
 
 // chain combines one after the other, the result so far as the left operand.
 func (t *terms) chain(w *Work, dst Vector) {
 	if t.scratch[0] == nil {
-		t.scratch[0], t.scratch[1] = make([]int64, chainBytes/8), make([]int64, chainBytes/8)
+		t.scratch[0], t.scratch[1] = make([]int64, termBytes/8), make([]int64, termBytes/8)
 	}
-	step := chainBytes / dst.typ.Size()
+	step := termBytes / dst.typ.Size()
 	for lo := 0; lo < dst.len; lo += step {
 		hi := min(lo+step, dst.len)
 		d, acc := dst.Slice(lo, hi), t.order[0].Slice(lo, hi)

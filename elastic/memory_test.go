@@ -19,7 +19,10 @@ func TestAlloc(t *testing.T) {
 		t.Error("an arena although nobody shares memory")
 	}
 	for _, g := range []*Group{{}, {arena: arena}} {
-		for _, size := range []int{0, 1, 64, 1000, 100000} {
+		if b := g.Alloc(0); len(b) != 0 {
+			t.Errorf("%d bytes, want none", len(b))
+		}
+		for _, size := range []int{1, 64, 1000, 100000} {
 			for range 3 {
 				b := g.Alloc(size)
 				if len(b) != size || uintptr(unsafe.Pointer(unsafe.SliceData(b)))%64 != 0 {
