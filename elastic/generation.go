@@ -37,12 +37,16 @@ func (g *Group) open(ctx context.Context, gen *generation) error {
 		Epoch:     gen.view.Epoch,
 		Transport: g.session.links,
 		Silence:   g.cfg.Silence,
+		Chords:    g.cfg.Transport != "rtc", // whose links are slow to open
 	})
 	if err != nil {
 		return err
 	}
 	gen.comm = allreduce.New(r, g.comm)
-	return nil
+	if err = g.tune(ctx, gen); err != nil {
+		gen.comm.Close()
+	}
+	return err
 }
 
 // rejoin starts anew under a fresh ID, through all who may be in the group.

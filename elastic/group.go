@@ -51,6 +51,7 @@ type Group struct {
 	seen     membership.View // the newest one; epoch 0: none yet
 	shut     time.Time       // since then no ring has opened
 	founding bool            // this peer is one of those that the group began with
+	tuning   tuning
 
 	state   State
 	digest  []byte
