@@ -29,11 +29,15 @@ func (g *Group) boundary(ctx context.Context, gen *generation) error {
 			return err
 		}
 		t.work, t.read, t.gap = nil, nil, all.gap()
+		if g.compareNotes(gen, all) {
+			return nil
+		}
 	}
 	if t.steps < t.gap {
 		return nil
 	}
 	mine := g.note(gen)
+	g.verifier.put(&mine)
 	t.steps = 0
 	t.work, t.blobs = gen.comm.StartGather(mine.encode())
 	if !mine.waits() {
@@ -65,7 +69,7 @@ func (g *Group) readNotes(ctx context.Context, gen *generation) (notes, error) {
 	return t.read, err
 }
 
-// note returns this peer's. What it says of hashes begins anew.
+// note returns this peer's, but for the hashes.
 func (g *Group) note(gen *generation) note {
 	g.mu.Lock()
 	n := note{Ready: g.ready, Out: g.out, Knows: g.known > gen.view.Epoch}

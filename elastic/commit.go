@@ -157,7 +157,8 @@ func (g *Group) Commit(ctx context.Context, reduce func(c *allreduce.Comm, w Wei
 		err = reduce(gen.comm, g.next.weights)
 		if err == nil {
 			g.confirm(gen)
-			if err := g.apply(gen, apply); err != nil {
+			g.verifier.reduced(g.steps + 1)
+			if err := g.apply(apply); err != nil {
 				return true, err
 			}
 			return true, g.boundary(ctx, gen)
@@ -177,7 +178,7 @@ func (g *Group) confirm(gen *generation) {
 	}
 }
 
-func (g *Group) apply(gen *generation, apply func() error) error {
+func (g *Group) apply(apply func() error) error {
 	g.meter.enter(Applying)
 	if err := apply(); err != nil {
 		return err
@@ -188,5 +189,5 @@ func (g *Group) apply(gen *generation, apply func() error) error {
 		g.ledger.commit(g.next.consumed)
 	}
 	g.next = step{}
-	return nil
+	return g.verifier.applied(g)
 }

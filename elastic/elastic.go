@@ -57,6 +57,9 @@ type Config struct {
 
 	Drain <-chan struct{} // when it is closed, this peer leaves as by Group.Drain; default: never
 	Grace time.Duration   // how long that may take; default 30 s
+
+	VerifyEvery  int    // steps from one comparison of the peers' states to the next; default 64, less than 0: compare nothing
+	OnDivergence string // "heal" (default): who differs from most of the others gets their state; or "stop"
 }
 
 // State is what all peers must hold in common and a newcomer lacks: parameters,
@@ -77,6 +80,12 @@ func (c Config) withDefaults() Config {
 	c.MinSize = max(c.MinSize, 1)
 	if c.Silence == 0 {
 		c.Silence = time.Second
+	}
+	if c.VerifyEvery == 0 {
+		c.VerifyEvery = 64
+	}
+	if c.OnDivergence == "" {
+		c.OnDivergence = "heal"
 	}
 	if c.Grace == 0 {
 		c.Grace = 30 * time.Second
@@ -109,6 +118,9 @@ func (c Config) validate() error {
 	if c.Membership.Found && c.MinSize > c.Size {
 		return fmt.Errorf("elastic: at least %d peers wanted, but only %d to start with", c.MinSize, c.Size)
 	}
+	if c.OnDivergence != "heal" && c.OnDivergence != "stop" {
+		return fmt.Errorf("elastic: on divergence %q, want heal or stop", c.OnDivergence)
+	}
 	if c.Grace < 0 {
 		return fmt.Errorf("elastic: a grace of %v", c.Grace)
 	}
@@ -130,6 +142,8 @@ func FromEnv() (Config, error) {
 		Transport:  os.Getenv("RINGRUN_TRANSPORT"),
 		Codec:      os.Getenv("RINGRUN_CODEC"),
 		Size:       m.Expect,
+
+		OnDivergence: os.Getenv("RINGRUN_ON_DIVERGENCE"),
 	}
 	if s := os.Getenv("RINGRUN_MIN_N"); s != "" {
 		if c.MinSize, err = strconv.Atoi(s); err != nil || c.MinSize < 1 {

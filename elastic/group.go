@@ -63,6 +63,7 @@ type Group struct {
 	next      step // the one that is not committed yet
 	left      bool // this peer has left, between two steps
 	retries   uint64
+	verifier  verifier
 	confirmed time.Time
 	finishing bool // all steps are committed; that others leave is no loss
 }
@@ -78,7 +79,8 @@ type step struct {
 }
 
 func newGroup(cfg Config, r *report, s *session, comm allreduce.Config) *Group {
-	return &Group{cfg: cfg, comm: comm, report: r, meter: newMeter(), session: s, changed: make(chan struct{}), drained: make(chan struct{})}
+	return &Group{cfg: cfg, comm: comm, report: r, meter: newMeter(), session: s, verifier: verifier{every: uint64(max(cfg.VerifyEvery, 0))},
+		changed: make(chan struct{}), drained: make(chan struct{})}
 }
 
 // SetState says what the peers hold in common. It is called once, before the

@@ -78,3 +78,8 @@ func randomBytes(n int) []byte {
 func (r *report) stalled(id string, steps uint64, who string) {
 	r.send(event{Event: "stalled", ID: id, Steps: steps, For: who})
 }
+
+// diverged says who held other bits than the rest.
+func (r *report) diverged(id string, steps uint64, e *DivergedError) {
+	r.send(event{Event: "diverged", ID: id, Steps: steps, Peers: e.Peers, Error: e.Error()})
+}

@@ -48,7 +48,8 @@ type peer struct {
 	samples Samples
 	model   counter
 	steps   uint64
-	size    int // of the group, when its own loop ended
+	size    int       // of the group, when its own loop ended
+	sum     []float64 // what was reduced last
 	retries uint64
 	drained bool
 	err     error
@@ -108,6 +109,8 @@ type cluster struct {
 	minimum int                               // Config.MinSize
 	grace   time.Duration                     // Config.Grace
 	vector  func(g *Group, p *peer) []float64 // what is reduced, at least of one element for each sample; default: not in the arena
+	diverge string                            // Config.OnDivergence
+	checks  bool                              // peers compare what they reduce, and marks every 4 steps
 
 	mu    sync.Mutex // guards peers while some are started in the background
 	peers []*peer
@@ -142,7 +145,10 @@ func (c *cluster) start(size int) *peer {
 		Size:       size,
 		MinSize:    c.minimum,
 		Grace:      c.grace,
-		Silence:    500 * time.Millisecond,
+
+		VerifyEvery:  4,
+		OnDivergence: c.diverge,
+		Silence:      500 * time.Millisecond,
 	}
 	cfg.Report = events(func(e event) {
 		if i == 0 && e.Event == "listening" && e.ID == p.id { // and not when it joins again
@@ -193,6 +199,10 @@ func (c *cluster) train(ctx context.Context, g *Group, p *peer) error {
 		long = c.vector(g, p)
 	}
 	sum := long[:p.samples.Count]
+	p.sum = sum
+	if c.checks {
+		g.SetCheck(p.check())
+	}
 	for shard, err := range g.Shards(ctx, p.samples) {
 		if err != nil {
 			return err

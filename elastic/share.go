@@ -101,12 +101,16 @@ func (g *Group) share(ctx context.Context, gen *generation) error {
 	if err != nil {
 		return err
 	}
+	if err := g.heal(ctx, gen, all, p); err != nil {
+		return err
+	}
 	if p.anyNeeds() {
 		if err := g.transfer(ctx, gen, p); err != nil {
 			return err
 		}
 	}
 	g.veteran = mine.ID
+	g.verifier.reset()
 	g.deal(gen, all, p)
 	g.say(gen, "shared", zap.Uint64("epoch", gen.view.Epoch), zap.Uint64("steps", g.steps),
 		zap.Bool("moved", p.anyNeeds()), zap.Duration("took", time.Since(began)))
@@ -122,6 +126,8 @@ func (g *Group) status(gen *generation) (status, error) {
 		Holding: g.next.holding,
 		Hand:    g.next.hand,
 		Digest:  g.digest,
+		Shared:  g.veteran == id,
+		Trail:   g.verifier.trail,
 	}
 	if g.ledger != nil {
 		s.Samples = g.ledger.Samples

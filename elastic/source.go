@@ -15,6 +15,8 @@ type status struct {
 	Hand    []int  // positions that went into it
 	Digest  []byte // what the program wants to be equal, or checks itself
 	Samples Samples
+	Shared  bool        // has shared the state of this group before
+	Trail   []footprint `json:",omitempty"` // of the last steps
 }
 
 // A plan is what follows from the statuses of all peers; each computes it alone
