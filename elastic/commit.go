@@ -55,6 +55,7 @@ var errUncommitted = errors.New("elastic: the loop asks for samples of the next 
 
 func (g *Group) begin(s Samples) error {
 	s = s.withDefaults()
+	s.Scale = s.Scale || g.cfg.Batch == "scale"
 	if err := s.validate(); err != nil {
 		return err
 	}
@@ -102,6 +103,7 @@ func (g *Group) take(ctx context.Context) (more bool, err error) {
 		if g.finishing = g.ledger.done(g.steps); !g.finishing {
 			if !g.next.dealt {
 				n := len(gen.view.Peers)
+				g.ledger.peers = n
 				g.next = g.newStep(assign(g.ledger.batch(), g.ledger.Samples.Shard, n), gen.rank)
 			}
 			g.next.holding = true

@@ -48,6 +48,7 @@ import (
 type Config struct {
 	Membership membership.Config
 	Transport  string        // "auto" (default: shared memory on one host, else TCP), "shm", "tcp" or "rtc"
+	Batch      string        // "constant" (default): Samples.Batch is of all peers together; "scale": of each; the same on all peers
 	Codec      string        // "raw" (default), "half" or "zstd"; the same on all peers
 	Size       int           // peers to wait for before the first step; default 1
 	MinSize    int           // with fewer peers than this Run ends; default 1
@@ -84,6 +85,9 @@ func (c Config) withDefaults() Config {
 	if c.VerifyEvery == 0 {
 		c.VerifyEvery = 64
 	}
+	if c.Batch == "" {
+		c.Batch = "constant"
+	}
 	if c.OnDivergence == "" {
 		c.OnDivergence = "heal"
 	}
@@ -118,6 +122,9 @@ func (c Config) validate() error {
 	if c.Membership.Found && c.MinSize > c.Size {
 		return fmt.Errorf("elastic: at least %d peers wanted, but only %d to start with", c.MinSize, c.Size)
 	}
+	if c.Batch != "constant" && c.Batch != "scale" {
+		return fmt.Errorf("elastic: batch policy %q, want constant or scale", c.Batch)
+	}
 	if c.OnDivergence != "heal" && c.OnDivergence != "stop" {
 		return fmt.Errorf("elastic: on divergence %q, want heal or stop", c.OnDivergence)
 	}
@@ -143,6 +150,7 @@ func FromEnv() (Config, error) {
 		Codec:      os.Getenv("RINGRUN_CODEC"),
 		Size:       m.Expect,
 
+		Batch:        os.Getenv("RINGRUN_BATCH_POLICY"),
 		OnDivergence: os.Getenv("RINGRUN_ON_DIVERGENCE"),
 	}
 	if s := os.Getenv("RINGRUN_MIN_N"); s != "" {

@@ -11,11 +11,12 @@ import (
 // same values.
 type Samples struct {
 	Count  int    // samples in the data set
-	Batch  int    // samples in one step, over all peers, however many there are
+	Batch  int    // samples in one step, over all peers, however many there are; see Scale
 	Shard  int    // samples in one pass of one peer; default: Batch
 	Epochs int    // end after so many walks through the data set; 0: no such end
 	Steps  uint64 // end after so many steps; 0: no such end
 	Seed   uint64 // of the random order
+	Scale  bool   // a step has Batch samples for each peer: see Group.LearningRateScale; default: as Config.Batch says
 }
 
 func (s Samples) withDefaults() Samples {
@@ -48,6 +49,8 @@ type ledger struct {
 	Epoch   int   // walks through the data set that are complete
 	Cursor  int   // positions from here on have not been in any step
 	Back    []int // positions below Cursor that nobody finished, ascending
+
+	peers int // for which the step in progress was dealt; only Samples.Scale asks
 }
 
 // validate checks a ledger that came from another peer.
@@ -68,10 +71,18 @@ func (l *ledger) validate() error {
 	return nil
 }
 
+// size returns how many samples the step in progress has, if as many are left.
+func (l *ledger) size() int {
+	if l.Samples.Scale {
+		return l.Samples.Batch * max(l.peers, 1)
+	}
+	return l.Samples.Batch
+}
+
 // batch returns the positions of the next step: first what earlier steps left
 // over, then new ones. The last batch of an epoch is shorter; nothing is padded.
 func (l *ledger) batch() []int {
-	n := min(l.Samples.Batch, len(l.Back)+l.Samples.Count-l.Cursor)
+	n := min(l.size(), len(l.Back)+l.Samples.Count-l.Cursor)
 	b := slices.Clone(l.Back[:min(n, len(l.Back))])
 	for p := l.Cursor; len(b) < n; p++ {
 		b = append(b, p)

@@ -130,7 +130,7 @@ func (g *Group) status(gen *generation) (status, error) {
 		Trail:   g.verifier.trail,
 	}
 	if g.ledger != nil {
-		s.Samples = g.ledger.Samples
+		s.Samples, s.Dealt = g.ledger.Samples, g.ledger.peers
 	}
 	sum := xxhash.New()
 	if err := g.save(sum); err != nil {
@@ -219,6 +219,7 @@ func (g *Group) deal(gen *generation, all []status, p plan) {
 		g.next = step{dealt: true, holding: p.Hold[gen.rank], weights: Weights{1, float64(len(all))}}
 		return
 	}
+	g.ledger.peers = p.peers(all)
 	hands, anew := p.deal(all, g.ledger.batch(), g.ledger.Samples.Shard)
 	if anew {
 		g.next = step{}

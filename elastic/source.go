@@ -13,6 +13,7 @@ type status struct {
 	Veteran bool   // has shared the state of this group before, or founded it
 	Holding bool   // has a gradient for the next step, or is computing it
 	Hand    []int  // positions that went into it
+	Dealt   int    // for how many peers it was dealt
 	Digest  []byte // what the program wants to be equal, or checks itself
 	Samples Samples
 	Shared  bool        // has shared the state of this group before
@@ -111,4 +112,15 @@ func names(all []status) string {
 		ids[i] = s.ID
 	}
 	return strings.Join(ids, ", ")
+}
+
+// peers returns for how many peers the step in progress was dealt, or else how
+// many there are now: a step that was begun keeps its size.
+func (p plan) peers(all []status) int {
+	for r, s := range all {
+		if p.Hold[r] {
+			return s.Dealt
+		}
+	}
+	return len(all)
 }
