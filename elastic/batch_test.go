@@ -2,6 +2,7 @@ package elastic
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -13,10 +14,17 @@ func TestScaledBatch(t *testing.T) {
 	const count, batch, dies, comes = 2000, 24, 5, 12
 	c := newCluster(t, Samples{Count: count, Batch: batch, Shard: 4, Epochs: 2, Scale: true, Seed: 3})
 	var once sync.Once
+	var hold sync.WaitGroup // until the others are in that step as well
+	hold.Add(3)
+	var in [4]sync.Once
 	c.at = func(p *peer, s Shard) error {
 		if s.Step == dies && p == c.peers[1] {
+			hold.Wait()
 			p.kill()
 			return errKilled
+		}
+		if s.Step == dies {
+			in[slices.Index(c.peers, p)].Do(hold.Done)
 		}
 		if s.Step == comes && p.id != "p4-0" {
 			once.Do(func() { c.start(4) })

@@ -84,6 +84,10 @@ type Bridge struct {
 	used     bool // and has done so
 	tail     tail
 
+	sums        []elastic.Sum // see reducedSums
+	bucketNames []string
+	namedBy     plan
+
 	passes float64
 	noted  Stats // of this step
 	stats  Stats
@@ -163,6 +167,7 @@ func attach(g group, nodes gorgonia.Nodes, opts ...Option) (*Bridge, error) {
 	b.tail = newTail(b.params, len(b.metrics))
 	b.arrange()
 	g.SetState(b)
+	b.compare(g)
 	b.describe()
 	return b, nil
 }
