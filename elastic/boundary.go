@@ -29,6 +29,7 @@ func (g *Group) boundary(ctx context.Context, gen *generation) error {
 			return err
 		}
 		t.work, t.read, t.gap = nil, nil, all.gap()
+		g.clerk.compared(gen, all)
 		if g.compareNotes(gen, all) {
 			return nil
 		}

@@ -150,6 +150,8 @@ func runChaos(t *testing.T, seed uint64) {
 	c := newCluster(t, Samples{Count: 300, Batch: 24, Shard: 4, Epochs: 4, Seed: seed})
 	x := &chaos{c: c, rng: rng, budget: 2 + rng.IntN(8), killed: map[*peer]bool{}}
 	rock := rng.IntN(n)
+	var l ledgerman
+	c.audit = "chaos"
 	c.state = func(p *peer) State {
 		return moody{&p.model, func(point string) error { return x.at(p, point) }}
 	}
@@ -157,6 +159,7 @@ func runChaos(t *testing.T, seed uint64) {
 	c.before = func(p *peer) error { return x.at(p, "reduce") }
 	c.inside = func(p *peer, _ uint64) { _ = x.at(p, "apply") }
 	c.heard = func(p *peer, e event) {
+		l.hear(e)
 		if e.Event == "view" {
 			x.sees(p, e)
 			_ = x.at(p, "view")
@@ -183,6 +186,9 @@ func runChaos(t *testing.T, seed uint64) {
 		t.Skip("most peers were killed while this process got no CPU, which looks like a partition:", x.rock.err)
 	}
 	c.check(c.spared(x)...)
+	if a := l.check(t); x.rock.err == nil && a.Walks != c.samples.Epochs {
+		t.Errorf("the audit says %+v, want %d walks", a, c.samples.Epochs)
+	}
 	if x.rock.err != nil {
 		t.Errorf("the rock %s: %v", x.rock.id, x.rock.err)
 	}

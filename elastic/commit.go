@@ -160,7 +160,7 @@ func (g *Group) Commit(ctx context.Context, reduce func(c *allreduce.Comm, w Wei
 		if err == nil {
 			g.confirm(gen)
 			g.verifier.reduced(g.steps + 1)
-			if err := g.apply(apply); err != nil {
+			if err := g.apply(gen, apply); err != nil {
 				return true, err
 			}
 			return true, g.boundary(ctx, gen)
@@ -180,16 +180,19 @@ func (g *Group) confirm(gen *generation) {
 	}
 }
 
-func (g *Group) apply(apply func() error) error {
+func (g *Group) apply(gen *generation, apply func() error) error {
 	g.meter.enter(Applying)
 	if err := apply(); err != nil {
 		return err
 	}
 	g.steps++
 	g.meter.committed(g.steps)
+	walk := 0
 	if g.ledger != nil {
+		walk = g.ledger.Epoch
 		g.ledger.commit(g.next.consumed)
 	}
+	g.clerk.committed(gen, g.steps, walk, g.next.hands)
 	g.next = step{}
 	return g.verifier.applied(g)
 }

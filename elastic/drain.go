@@ -70,6 +70,7 @@ func (g *Group) draining() bool {
 
 // reportEnd tells how this peer ends, and returns what Run does.
 func (g *Group) reportEnd(err error) error {
+	g.clerk.flush()
 	switch {
 	case g.left && (err == nil || errors.Is(err, ErrDrained)):
 		g.report.left("drained", g.id(), g.steps, g.retries)

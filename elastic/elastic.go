@@ -59,6 +59,11 @@ type Config struct {
 	Drain <-chan struct{} // when it is closed, this peer leaves as by Group.Drain; default: never
 	Grace time.Duration   // how long that may take; default 30 s
 
+	// Audit lets this peer report what each committed step consumed, see Record.
+	// Of the peers with the same name here one does, and the others when it dies.
+	// Default: none.
+	Audit string
+
 	VerifyEvery  int    // steps from one comparison of the peers' states to the next; default 64, less than 0: compare nothing
 	OnDivergence string // "heal" (default): who differs from most of the others gets their state; or "stop"
 }
@@ -151,6 +156,7 @@ func FromEnv() (Config, error) {
 		Size:       m.Expect,
 
 		Batch:        os.Getenv("RINGRUN_BATCH_POLICY"),
+		Audit:        os.Getenv("RINGRUN_AUDIT"),
 		OnDivergence: os.Getenv("RINGRUN_ON_DIVERGENCE"),
 	}
 	if s := os.Getenv("RINGRUN_MIN_N"); s != "" {

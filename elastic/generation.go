@@ -23,6 +23,7 @@ type generation struct {
 	// step the state of each is as good as the founder's, should that die.
 	founding bool
 	shared   bool // its peers have agreed on state; only the training goroutine looks
+	scribe   bool // this peer writes the audit; likewise
 	talk     talk // what they tell each other after steps; likewise
 
 	// Guarded by the Group's mu.

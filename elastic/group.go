@@ -64,22 +64,24 @@ type Group struct {
 	left      bool // this peer has left, between two steps
 	retries   uint64
 	verifier  verifier
+	clerk     clerk
 	confirmed time.Time
 	finishing bool // all steps are committed; that others leave is no loss
 }
 
 // A step is this peer's part in what all peers do together.
 type step struct {
-	dealt    bool  // the fields below are valid
-	holding  bool  // this peer works on it, or has its gradient
-	hand     []int // positions that this peer contributes
-	consumed []int // positions that all peers contribute
-	taken    int   // positions of the hand that passes have taken
+	dealt    bool    // the fields below are valid
+	holding  bool    // this peer works on it, or has its gradient
+	hand     []int   // positions that this peer contributes
+	hands    [][]int // the same of all peers, by rank
+	consumed []int   // positions that all peers contribute
+	taken    int     // positions of the hand that passes have taken
 	weights  Weights
 }
 
 func newGroup(cfg Config, r *report, s *session, comm allreduce.Config) *Group {
-	return &Group{cfg: cfg, comm: comm, report: r, meter: newMeter(), session: s, verifier: verifier{every: uint64(max(cfg.VerifyEvery, 0))},
+	return &Group{cfg: cfg, comm: comm, report: r, meter: newMeter(), session: s, clerk: clerk{name: cfg.Audit, report: r}, verifier: verifier{every: uint64(max(cfg.VerifyEvery, 0))},
 		changed: make(chan struct{}), drained: make(chan struct{})}
 }
 

@@ -27,8 +27,10 @@ type event struct {
 	Steps uint64   `json:"steps,omitempty"`
 	// Retries is how many steps this peer had to reduce again.
 	Retries uint64 `json:"retries,omitempty"`
-	Error   string `json:"error,omitempty"`
-	For     string `json:"for,omitempty"` // for whom a stalled step waits
+	// Record is a line of the audit.
+	Record *Record `json:"record,omitempty"`
+	Error  string  `json:"error,omitempty"`
+	For    string  `json:"for,omitempty"` // for whom a stalled step waits
 }
 
 func newReport(w io.Writer) *report { return &report{w: json.NewEncoder(w)} }
@@ -83,3 +85,5 @@ func (r *report) stalled(id string, steps uint64, who string) {
 func (r *report) diverged(id string, steps uint64, e *DivergedError) {
 	r.send(event{Event: "diverged", ID: id, Steps: steps, Peers: e.Peers, Error: e.Error()})
 }
+
+func (r *report) record(rec Record) { r.send(event{Event: "audit", Record: &rec}) }

@@ -111,6 +111,9 @@ type cluster struct {
 	vector  func(g *Group, p *peer) []float64 // what is reduced, at least of one element for each sample; default: not in the arena
 	diverge string                            // Config.OnDivergence
 	checks  bool                              // peers compare what they reduce, and marks every 4 steps
+	diverge string                            // Config.OnDivergence
+	audit   string                            // Config.Audit
+	checks  bool                              // peers compare what they reduce, and marks every 4 steps
 
 	mu    sync.Mutex // guards peers while some are started in the background
 	peers []*peer
@@ -146,6 +149,7 @@ func (c *cluster) start(size int) *peer {
 		MinSize:    c.minimum,
 		Grace:      c.grace,
 
+		Audit:        c.audit,
 		VerifyEvery:  4,
 		OnDivergence: c.diverge,
 		Silence:      500 * time.Millisecond,

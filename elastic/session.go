@@ -32,7 +32,8 @@ type meta struct {
 	Codec     string   `json:"codec"`
 	TCP       []string `json:"tcp,omitempty"`
 	SHM       string   `json:"shm,omitempty"`
-	Host      string   `json:"host,omitempty"` // shm.Identity, if it has an address there
+	Audit     string   `json:"audit,omitempty"` // Config.Audit
+	Host      string   `json:"host,omitempty"`  // shm.Identity, if it has an address there
 }
 
 // join starts a session. Sockets listen before the node starts, because their
@@ -40,7 +41,7 @@ type meta struct {
 // through the node itself.
 func join(ctx context.Context, cfg Config, arena *shm.Arena) (*session, error) {
 	s := &session{book: &addressBook{}, logger: cfg.Logger}
-	m := meta{Transport: cfg.Transport, Codec: cfg.Codec}
+	m := meta{Transport: cfg.Transport, Codec: cfg.Codec, Audit: cfg.Audit}
 	if cfg.Membership.ID == "" {
 		cfg.Membership.ID = "peer-" + fmt.Sprintf("%x", randomBytes(4))
 	}

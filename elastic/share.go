@@ -111,6 +111,7 @@ func (g *Group) share(ctx context.Context, gen *generation) error {
 	}
 	g.veteran = mine.ID
 	g.verifier.reset()
+	g.clerk.begun(g, gen)
 	g.deal(gen, all, p)
 	g.say(gen, "shared", zap.Uint64("epoch", gen.view.Epoch), zap.Uint64("steps", g.steps),
 		zap.Bool("moved", p.anyNeeds()), zap.Duration("took", time.Since(began)))
@@ -235,7 +236,7 @@ func (g *Group) deal(gen *generation, all []status, p plan) {
 
 // newStep returns a step to which each rank contributes one of the hands.
 func (g *Group) newStep(hands [][]int, rank int) step {
-	s := step{dealt: true, hand: hands[rank]}
+	s := step{dealt: true, hand: hands[rank], hands: hands}
 	for _, h := range hands {
 		s.consumed = append(s.consumed, h...)
 	}
