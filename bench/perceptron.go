@@ -168,19 +168,23 @@ func (n *perceptron) cost(x, y *gorgonia.Node) error {
 
 // attach joins the others. The first step has a rate of 0.
 func (n *perceptron) attach(g *elastic.Group) error {
+	var err error
+	n.bridge, err = bridge.Attach(g, n.params, bridge.Average("loss", &n.loss), bridge.Average("late", &n.late))
+	if err != nil {
+		return err
+	}
 	pruned, err := bridge.Pruned(n.graph, n.params)
 	if err != nil {
 		return err
 	}
-	n.vm = gorgonia.NewTapeMachine(n.graph, pruned, gorgonia.BindDualValues(n.params...), gorgonia.WithEngine(blas.Engine{}))
-	n.bridge, err = bridge.Attach(g, n.params, bridge.Average("loss", &n.loss), bridge.Average("late", &n.late))
+	n.vm = gorgonia.NewTapeMachine(n.graph, pruned, n.bridge.VM())
 	n.solver = n.bridge.Solver(solver.NewSGD(solver.WithSchedule(func(step int) float64 {
 		if step == 0 {
 			return 0
 		}
 		return n.Rate
 	})))
-	return err
+	return nil
 }
 
 // fill makes a peer's batch, of which the labels are no secret of the data: it

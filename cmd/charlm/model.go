@@ -38,8 +38,8 @@ type model struct {
 // counters.
 var building sync.Mutex
 
-// newModel builds the graph, with gradients if it is to be trained, and its
-// machine, which the caller closes. The same seed makes the same weights.
+// newModel builds the graph, with gradients if it is to be trained. The same seed
+// makes the same weights.
 func newModel(rows int, s shape, seed uint64, trained bool) (*model, error) {
 	building.Lock()
 	defer building.Unlock()
@@ -68,12 +68,14 @@ func newModel(rows int, s shape, seed uint64, trained bool) (*model, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts := []gorgonia.VMOpt{gorgonia.WithEngine(blas.Engine{})}
-	if trained {
-		opts = append(opts, gorgonia.BindDualValues(m.params...))
-	}
-	m.vm = gorgonia.NewTapeMachine(m.graph, opts...)
 	return m, nil
+}
+
+// start makes the machine, which the caller closes.
+func (m *model) start(opts ...gorgonia.VMOpt) {
+	building.Lock()
+	defer building.Unlock()
+	m.vm = gorgonia.NewTapeMachine(m.graph, opts...)
 }
 
 func (m *model) node(name string, memory any, shape ...int) *gorgonia.Node {
@@ -129,7 +131,7 @@ func (m *model) cost(x, y *gorgonia.Node, rows int, trained bool) error {
 }
 
 // with returns a model of the same parameters in a graph of its own, because
-// machines on one graph disturb each other.
+// machines on one graph disturb each other. The caller closes its machine.
 func (s shape) with(params gorgonia.Nodes, rows int) (*model, error) {
 	m, err := newModel(rows, s, 0, false)
 	if err != nil {
@@ -138,6 +140,7 @@ func (s shape) with(params gorgonia.Nodes, rows int) (*model, error) {
 	for i, p := range params {
 		copy(m.params[i].Value().Data().([]float32), p.Value().Data().([]float32))
 	}
+	m.start(gorgonia.WithEngine(blas.Engine{}))
 	return m, nil
 }
 

@@ -83,7 +83,6 @@ func TestBits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.vm.Close()
 	for _, p := range m.params {
 		clear(p.Value().Data().([]float32))
 	}

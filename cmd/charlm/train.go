@@ -13,19 +13,20 @@ import (
 	"github.com/ringrun/ringrun/gorgonia_bridge/solver"
 )
 
-// train is the loop. What it needs besides Gorgonia is Attach, the wrapped
-// solver, and Shards, which says which characters are this peer's.
+// train is the loop. What it needs besides Gorgonia is Attach, an option for the
+// machine, the wrapped solver, and Shards, which says which characters are this peer's.
 func train(ctx context.Context, g *elastic.Group, s settings, data *text, out io.Writer) (*trained, error) {
 	s.shape = data.shaped(s.shape)
 	m, err := newModel(s.shard, s.shape, s.seed, true)
 	if err != nil {
 		return nil, err
 	}
-	defer m.vm.Close()
 	b, err := bridge.Attach(g, m.params, bridge.Average("loss", &m.loss))
 	if err != nil {
 		return nil, err
 	}
+	m.start(b.VM())
+	defer m.vm.Close()
 	solver := b.Solver(s.solver())
 	progress := newProgress(g, b, s, out)
 

@@ -42,8 +42,8 @@ type model struct {
 // counters.
 var building sync.Mutex
 
-// newModel builds the graph, with gradients if it is to be trained, and its
-// machine, which the caller closes. The same seed makes the same weights.
+// newModel builds the graph, with gradients if it is to be trained. The same seed
+// makes the same weights.
 func newModel(rows int, s shape, seed uint64, trained bool) (*model, error) {
 	building.Lock()
 	defer building.Unlock()
@@ -60,12 +60,14 @@ func newModel(rows int, s shape, seed uint64, trained bool) (*model, error) {
 	if err := m.cost(out, rows, trained); err != nil {
 		return nil, err
 	}
-	opts := []gorgonia.VMOpt{gorgonia.WithEngine(blas.Engine{})}
-	if trained {
-		opts = append(opts, gorgonia.BindDualValues(m.params...))
-	}
-	m.vm = gorgonia.NewTapeMachine(m.graph, opts...)
 	return m, nil
+}
+
+// start makes the machine, which the caller closes.
+func (m *model) start(opts ...gorgonia.VMOpt) {
+	building.Lock()
+	defer building.Unlock()
+	m.vm = gorgonia.NewTapeMachine(m.graph, opts...)
 }
 
 func (m *model) input(name string, memory []float32, shape ...int) *gorgonia.Node {
@@ -187,6 +189,7 @@ func accuracy(params gorgonia.Nodes, sh shape, s *samples) (float64, error) {
 	for i, p := range params {
 		copy(m.params[i].Value().Data().([]float32), p.Value().Data().([]float32))
 	}
+	m.start(gorgonia.WithEngine(blas.Engine{}))
 	defer m.vm.Close()
 	right := 0
 	for lo := 0; lo < s.count(); lo += rows {

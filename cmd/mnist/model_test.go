@@ -87,6 +87,7 @@ func TestGradients(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		m.start(gorgonia.BindDualValues(m.params...))
 		for _, scale := range []float32{1, 300} { // at 300 a naive softmax overflows
 			for _, p := range m.params {
 				for i, w := range p.Value().Data().([]float32) {
@@ -144,6 +145,7 @@ func trainAlone(t *testing.T, sh shape, data *samples, batch, epochs int, lr flo
 	if err != nil {
 		t.Fatal(err)
 	}
+	m.start(gorgonia.BindDualValues(m.params...))
 	defer m.vm.Close()
 	solver := gorgonia.NewAdamSolver(gorgonia.WithLearnRate(lr))
 	for range epochs {
@@ -187,6 +189,7 @@ func TestConvolutionalGradients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	m.start(gorgonia.BindDualValues(m.params...))
 	defer m.vm.Close()
 	rng := rand.New(rand.NewPCG(1, 1))
 	for i := 1; i < len(m.params); i += 2 { // biases: at 0 the dark pixels would sit on the edge of ReLU
