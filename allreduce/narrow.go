@@ -45,7 +45,7 @@ func NewBF16(f float32) BF16 {
 // Float32 returns the same number.
 func (b BF16) Float32() float32 { return math.Float32frombits(uint32(b) << 16) }
 
-// mergeNarrow is merge for elements of one or two bytes.
+// mergeNarrow is merge for elements of one or two bytes, and unsigned ones.
 func mergeNarrow(op Op, dst, src Vector) {
 	switch dst.typ {
 	case Int8:
@@ -54,12 +54,34 @@ func mergeNarrow(op Op, dst, src Vector) {
 		mergePlain(op, Elements[uint8](dst), Elements[uint8](src))
 	case Int16:
 		mergePlain(op, Elements[int16](dst), Elements[int16](src))
+	case Uint16:
+		mergePlain(op, Elements[uint16](dst), Elements[uint16](src))
+	case Uint32, Uint64:
+		mergeUnsigned(op, dst, src)
 	case Float16, BFloat16:
 		mergeWidened(op, dst, src)
 	}
 }
 
-func mergePlain[T int8 | uint8 | int16](op Op, dst, src []T) {
+// mergeUnsigned adds as if there were signs: the bits are the same.
+func mergeUnsigned(op Op, dst, src Vector) {
+	sums := op == Sum || op == Mean
+	switch {
+	case sums && dst.typ == Uint32:
+		merge(Sum, dst.as(Int32), src.as(Int32))
+	case sums:
+		merge(Sum, dst.as(Int64), src.as(Int64))
+	case dst.typ == Uint32:
+		mergePlain(op, Elements[uint32](dst), Elements[uint32](src))
+	default:
+		mergePlain(op, Elements[uint64](dst), Elements[uint64](src))
+	}
+}
+
+// as returns the same memory as elements of another type of the same size.
+func (x Vector) as(t Type) Vector { return Vector{x.at, x.len, t} }
+
+func mergePlain[T int8 | uint8 | int16 | uint16 | uint32 | uint64](op Op, dst, src []T) {
 	src = src[:len(dst)]
 	switch op {
 	case Sum, Mean:
@@ -161,7 +183,7 @@ func narrow(x Vector, src []float32) {
 
 func halfWords(x Vector) []uint16 { return unsafe.Slice((*uint16)(x.at), x.len) }
 
-// averageNarrow is average for elements of one or two bytes.
+// averageNarrow is average for what mergeNarrow merges.
 func averageNarrow(x Vector, size int) {
 	switch x.typ {
 	case Int8:
@@ -170,13 +192,19 @@ func averageNarrow(x Vector, size int) {
 		divideNarrow(Elements[uint8](x), size)
 	case Int16:
 		divideNarrow(Elements[int16](x), size)
+	case Uint16:
+		divideNarrow(Elements[uint16](x), size)
+	case Uint32:
+		divide(Elements[uint32](x), uint32(size))
+	case Uint64:
+		divide(Elements[uint64](x), uint64(size))
 	case Float16, BFloat16:
 		scaleWidened(x, 1/float32(size))
 	}
 }
 
 // divideNarrow divides in int: a ring may have more peers than an int8 can count.
-func divideNarrow[T int8 | uint8 | int16](x []T, by int) {
+func divideNarrow[T int8 | uint8 | int16 | uint16](x []T, by int) {
 	for i := range x {
 		x[i] = T(int(x[i]) / by)
 	}

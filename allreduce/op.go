@@ -107,7 +107,7 @@ func average(x Vector, size int) {
 	}
 }
 
-func divide[T int32 | int64](x []T, by T) {
+func divide[T int32 | int64 | uint32 | uint64](x []T, by T) {
 	for i := range x {
 		x[i] /= by
 	}

@@ -59,6 +59,12 @@ func combine[T allreduce.Element](op allreduce.Op, a, b T) T {
 		r = integer(op, a, any(b).(int8))
 	case uint8:
 		r = integer(op, a, any(b).(uint8))
+	case uint16:
+		r = integer(op, a, any(b).(uint16))
+	case uint32:
+		r = integer(op, a, any(b).(uint32))
+	case uint64:
+		r = integer(op, a, any(b).(uint64))
 	case allreduce.F16:
 		r = allreduce.NewF16(arithmetic(op, a.Float32(), any(b).(allreduce.F16).Float32()))
 	case allreduce.BF16:
@@ -67,7 +73,7 @@ func combine[T allreduce.Element](op allreduce.Op, a, b T) T {
 	return r.(T)
 }
 
-func integer[T int8 | uint8 | int16 | int32 | int64](op allreduce.Op, a, b T) T {
+func integer[T int8 | uint8 | int16 | int32 | int64 | uint16 | uint32 | uint64](op allreduce.Op, a, b T) T {
 	switch op {
 	case allreduce.And:
 		return a & b
@@ -108,6 +114,12 @@ func divided[T allreduce.Element](x T, n int) T {
 		r = int8(int(x) / n)
 	case uint8:
 		r = uint8(int(x) / n)
+	case uint16:
+		r = uint16(int(x) / n)
+	case uint32:
+		r = x / uint32(n)
+	case uint64:
+		r = x / uint64(n)
 	case allreduce.F16:
 		r = allreduce.NewF16(x.Float32() * (1 / float32(n)))
 	case allreduce.BF16:
@@ -135,6 +147,9 @@ var jobs = []func(r *rand.Rand, op allreduce.Op, n, length int) job{
 	newJob(func(r *rand.Rand) int16 { return int16(r.Uint32()) }),
 	newJob(func(r *rand.Rand) int8 { return int8(r.Uint32()) }),
 	newJob(func(r *rand.Rand) uint8 { return uint8(r.Uint32()) }),
+	newJob(func(r *rand.Rand) uint16 { return uint16(r.Uint32()) }),
+	newJob(func(r *rand.Rand) uint32 { return r.Uint32() }),
+	newJob(func(r *rand.Rand) uint64 { return r.Uint64() }),
 	newJob(func(r *rand.Rand) allreduce.F16 { return allreduce.NewF16(float32(r.NormFloat64())) }),
 	newJob(func(r *rand.Rand) allreduce.BF16 { return allreduce.NewBF16(float32(r.NormFloat64())) }),
 }

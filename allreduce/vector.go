@@ -19,6 +19,9 @@ const (
 	Int16
 	Float16  // of F16
 	BFloat16 // of BF16
+	Uint16
+	Uint32
+	Uint64
 )
 
 var types = [...]struct {
@@ -34,6 +37,17 @@ var types = [...]struct {
 	Int16:    {"int16", 2},
 	Float16:  {"float16", 2},
 	BFloat16: {"bfloat16", 2},
+	Uint16:   {"uint16", 2},
+	Uint32:   {"uint32", 4},
+	Uint64:   {"uint64", 8},
+}
+
+// Types returns all element types.
+func Types() (all []Type) {
+	for t := Float32; t.valid(); t++ {
+		all = append(all, t)
+	}
+	return all
 }
 
 func (t Type) valid() bool { return t >= Float32 && int(t) < len(types) }
@@ -41,7 +55,7 @@ func (t Type) valid() bool { return t >= Float32 && int(t) < len(types) }
 // integral reports whether the elements are integers.
 func (t Type) integral() bool {
 	switch t {
-	case Int8, Uint8, Int16, Int32, Int64:
+	case Int8, Uint8, Int16, Uint16, Int32, Uint32, Int64, Uint64:
 		return true
 	}
 	return false
@@ -65,7 +79,7 @@ func (t Type) Size() int {
 
 // Number is an element type with arithmetic in Go.
 type Number interface {
-	float32 | float64 | int32 | int64 | int16 | int8 | uint8
+	float32 | float64 | int32 | int64 | int16 | int8 | uint8 | uint16 | uint32 | uint64
 }
 
 // Element is an element type in Go.
@@ -107,6 +121,12 @@ func typeOf[T Element]() Type {
 		return Float16
 	case BF16:
 		return BFloat16
+	case uint16:
+		return Uint16
+	case uint32:
+		return Uint32
+	case uint64:
+		return Uint64
 	}
 	panic("unreachable")
 }

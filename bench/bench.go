@@ -32,6 +32,16 @@ type Comm interface {
 	AllGather(ctx context.Context, x allreduce.Vector, parts []int) error
 	Broadcast(ctx context.Context, x allreduce.Vector, root int) error
 	AllToAll(ctx context.Context, dst, src []allreduce.Vector) error
+	AllReduceBy(ctx context.Context, a allreduce.Algorithm, x allreduce.Vector, op allreduce.Op) error
+	AllReduceAll(ctx context.Context, xs []allreduce.Vector, op allreduce.Op) error
+	Reduce(ctx context.Context, x allreduce.Vector, op allreduce.Op, root int) error
+	Scatter(ctx context.Context, x allreduce.Vector, parts []int, root int) error
+	GatherTo(ctx context.Context, x allreduce.Vector, parts []int, root int) error
+	StartSend(x allreduce.Vector, to int) *allreduce.Work
+	StartRecv(x allreduce.Vector, from int) *allreduce.Work
+	Barrier(ctx context.Context) error
+	Algorithms() []allreduce.Algorithm
+	Choice(x allreduce.Vector) allreduce.Algorithm
 }
 
 // A Job is one measurement, alike on all peers. Exactly one field is set.
@@ -40,6 +50,7 @@ type Job struct {
 	Training *Training `json:"training,omitempty"`
 
 	Perceptron *Perceptron `json:"perceptron,omitempty"` // needs a group: see Serve
+	Contest    *Contest    `json:"contest,omitempty"`
 }
 
 // Run takes part in the job. On rank 0 it calls report for each result and
@@ -50,6 +61,8 @@ func (j Job) Run(ctx context.Context, c Comm, report func(Result), progress func
 		return j.Sweep.Run(ctx, c, report, progress)
 	case j.Training != nil:
 		return j.Training.Run(ctx, c, report, progress)
+	case j.Contest != nil:
+		return j.Contest.Run(ctx, c, report, progress)
 	}
 	return fmt.Errorf("bench: a job without content")
 }
@@ -59,7 +72,8 @@ type Result struct {
 	Size *SizeResult `json:"size,omitempty"`
 	Step *StepResult `json:"step,omitempty"`
 
-	Train *TrainResult `json:"train,omitempty"`
+	Train   *TrainResult   `json:"train,omitempty"`
+	Contest *ContestResult `json:"contest,omitempty"`
 }
 
 // exchange gives every peer everybody's numbers, in rank order. It is also a

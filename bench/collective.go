@@ -13,6 +13,7 @@ import (
 type collective struct {
 	name    string
 	reduces bool                   // there is an operation
+	twice   bool                   // the buffer holds two vectors
 	alike   bool                   // all peers end with the same vector
 	bus     func(size int) float64 // busbw over algbw
 	run     func(s *sweep, ctx context.Context, n int) error
@@ -39,10 +40,14 @@ func findCollective(name string) (collective, error) {
 	return collective{}, fmt.Errorf("bench: no collective %q; there are %q", name, Collectives())
 }
 
-var collectives = []collective{
+// collectives has all that a Sweep can time.
+var collectives = append([]collective{
 	{
 		name: "allreduce", reduces: true, alike: true, bus: BusFactor, where: whole, want: reducedElement,
 		run: func(s *sweep, ctx context.Context, n int) error {
+			if s.Algorithm != allreduce.Auto {
+				return s.c.AllReduceBy(ctx, s.Algorithm, s.buf.vector(n), s.Op)
+			}
 			return s.c.AllReduce(ctx, s.buf.vector(n), s.Op)
 		},
 	}, {
@@ -73,7 +78,7 @@ var collectives = []collective{
 	}, {
 		// Blocks are of n/size elements, rounded down. They go from the first n
 		// elements of the buffer to the second.
-		name: "alltoall", bus: halfFactor,
+		name: "alltoall", twice: true, bus: halfFactor,
 		where: func(s *sweep, n int) (lo, hi int) { return n, n + n/s.c.Size()*s.c.Size() },
 		want: func(s *sweep, n, i int) (want, scale float64) {
 			block := n / s.c.Size()
@@ -89,7 +94,7 @@ var collectives = []collective{
 			return s.c.AllToAll(ctx, dst, src)
 		},
 	},
-}
+}, otherCollectives...)
 
 func whole(_ *sweep, n int) (lo, hi int) { return 0, n }
 

@@ -34,6 +34,9 @@ type SizeResult struct {
 	OK         bool    `json:"ok"`
 	Transport  string  `json:"transport"`
 	Codec      string  `json:"codec"`
+	Algorithm  string  `json:"algorithm,omitempty"` // of an all-reduce
+	Warmup     int     `json:"warmup_iters"`        // before the first round
+	MemoryMB   float64 `json:"mem_MB"`              // of the largest peer, beside its vectors
 }
 
 // StepResult is what a Training found with one number of peers.

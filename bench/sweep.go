@@ -15,13 +15,14 @@ type Sweep struct {
 	Collective string // "allreduce"; see Collectives
 	Transport  string // what results are labelled with; the Comm decides
 	Codec      string
-	Sizes      []int          // bytes, multiples of the type's size
-	Type       allreduce.Type // Float32
-	Op         allreduce.Op   // Sum
-	Rounds     int            // 3
-	MinTime    time.Duration  // 500 ms: a round lasts about so long
-	MaxForeign float64        // 0.08: rounds in which others used more processors are repeated,
-	MaxTries   int            // 4: but so many times the rounds at most
+	Algorithm  allreduce.Algorithm // of an all-reduce; Auto
+	Sizes      []int               // bytes, multiples of the type's size
+	Type       allreduce.Type      // Float32
+	Op         allreduce.Op        // Sum
+	Rounds     int                 // 3
+	MinTime    time.Duration       // 500 ms: a round lasts about so long
+	MaxForeign float64             // 0.08: rounds in which others used more processors are repeated,
+	MaxTries   int                 // 4: but so many times the rounds at most
 
 	// Arena: vectors lie where the peers of this host reduce them in place; Alloc
 	// says where that is, on each peer.
@@ -68,6 +69,8 @@ type sweep struct {
 	c        Comm
 	buf      buffer
 	width    int // bytes per element
+	held     int // bytes of the buffer
+	warmed   int // operations before the first round of a size
 	progress func(string)
 }
 
@@ -87,9 +90,10 @@ func (s Sweep) Run(ctx context.Context, c Comm, report func(Result), progress fu
 		}
 		most = max(most, bytes)
 	}
-	if s.Collective == "alltoall" {
+	if what.twice {
 		most *= 2
 	}
+	w.held = most
 	if w.buf, err = newBuffer(s.Type, most/w.width, s.Alloc); err != nil {
 		return err
 	}
@@ -114,6 +118,7 @@ func (s *sweep) size(ctx context.Context, bytes int) (SizeResult, error) {
 		return SizeResult{}, err
 	}
 	s.prepare(n)
+	s.warmed = 1 // the check
 	iters, err := s.calibrate(ctx, n)
 	if err != nil {
 		return SizeResult{}, err
@@ -122,7 +127,13 @@ func (s *sweep) size(ctx context.Context, bytes int) (SizeResult, error) {
 	if err != nil {
 		return SizeResult{}, err
 	}
-	return s.result(bytes, wrong, iters, m), nil
+	r := s.result(bytes, wrong, iters, m)
+	r.Warmup = s.warmed
+	table, err := exchange(ctx, s.c, max(0, residentBytes()-float64(s.held)))
+	for _, row := range table {
+		r.MemoryMB = max(r.MemoryMB, row[0]/1e6)
+	}
+	return r, err
 }
 
 // check runs the operation once on known operands and counts, over all peers,
@@ -198,6 +209,7 @@ func (s *sweep) calibrate(ctx context.Context, n int) (int, error) {
 			return 0, err
 		}
 		took := table[0][0]
+		s.warmed += k
 		if k >= 2 && (took >= min(warmup, s.MinTime).Seconds() || k >= 4096) {
 			iters := s.MinTime.Seconds() / max(took/float64(k), 1e-9)
 			return int(min(max(iters, minIters), maxIters)), nil
@@ -256,6 +268,7 @@ func (s *sweep) result(bytes, wrong, iters int, m measured) SizeResult {
 		Errors:    wrong,
 		OK:        wrong == 0,
 		Transport: s.Transport,
+		Algorithm: s.algorithm(bytes),
 		Codec:     s.Codec,
 	}
 }
@@ -272,4 +285,15 @@ func (s *sweep) say(format string, args ...any) {
 	if s.c.Rank() == 0 {
 		s.progress(fmt.Sprintf(format, args...))
 	}
+}
+
+// algorithm names the one by which an all-reduce was done.
+func (s *sweep) algorithm(bytes int) string {
+	switch {
+	case s.Collective != "allreduce":
+		return ""
+	case s.Algorithm != allreduce.Auto:
+		return s.Algorithm.String()
+	}
+	return s.c.Choice(s.buf.vector(bytes / s.width)).String()
 }

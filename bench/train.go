@@ -152,7 +152,7 @@ func (t *training) check(ctx context.Context) (int, error) {
 	limit := tolerance(allreduce.Float32, t.Codec, size)
 	for _, b := range t.plan.Buckets() {
 		v := b.Vector()
-		m := &memory[float32]{t: allreduce.Float32, x: allreduce.Elements[float32](v)}
+		m := numbersIn(allreduce.Float32, allreduce.Elements[float32](v))
 		m.fill(allreduce.Mean, rank, size, v.Len())
 		if err := t.c.AllReduce(ctx, v, allreduce.Mean); err != nil {
 			return 0, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ringrun/ringrun/allreduce"
 	"github.com/ringrun/ringrun/bench"
 	"github.com/urfave/cli/v3"
 )
@@ -30,8 +31,9 @@ func (p *program) sweepCommand(name string) *cli.Command {
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "n", Value: "2", Usage: "number of peers"},
 			&cli.StringFlag{Name: "sizes", Value: "4,1K,64K,1M,16M,64M", Usage: "bytes of the vectors"},
-			&cli.StringFlag{Name: "type", Value: "float32", Usage: "of the elements: float32, float64, int32 or int64"},
-			&cli.StringFlag{Name: "op", Value: "sum", Usage: "sum, mean, min, max or product"},
+			&cli.StringFlag{Name: "type", Value: "float32", Usage: "of the elements: float16 to float64, bfloat16, int8 to int64, uint8 to uint64"},
+			&cli.StringFlag{Name: "op", Value: "sum", Usage: "sum, mean, min, max or product; and or or of integers"},
+			&cli.StringFlag{Name: "algorithm", Value: "auto", Usage: "of allreduce: auto, ring, exchange or dissemination"},
 			&cli.DurationFlag{Name: "min-time", Value: 500 * time.Millisecond, Usage: "length of a round"},
 			memoryFlag(),
 			&cli.FloatFlag{Name: "max-foreign", Value: 0.08, Usage: "repeat a round in which others used more processors"},
@@ -103,6 +105,12 @@ func parseSweep(c *cli.Command, f common) (peers int, s bench.Sweep, err error) 
 	}
 	if s.Op, err = parseOp(c.String("op")); err != nil {
 		return 0, s, err
+	}
+	if s.Algorithm, err = allreduce.ParseAlgorithm(c.String("algorithm")); err != nil {
+		return 0, s, fmt.Errorf("-algorithm: %w", err)
+	}
+	if s.Algorithm != allreduce.Auto && c.Name != "allreduce" {
+		return 0, s, fmt.Errorf("-algorithm: only allreduce has a choice")
 	}
 	s.Sizes, err = parseSizes(c.String("sizes"), s.Type)
 	return list[0], s, err

@@ -85,11 +85,11 @@ func pick[T fmt.Stringer](flag, name string, all ...T) (T, error) {
 }
 
 func parseType(name string) (allreduce.Type, error) {
-	return pick("type", name, allreduce.Float32, allreduce.Float64, allreduce.Int32, allreduce.Int64)
+	return pick("type", name, allreduce.Types()...)
 }
 
 func parseOp(name string) (allreduce.Op, error) {
-	return pick("op", name, allreduce.Sum, allreduce.Mean, allreduce.Min, allreduce.Max, allreduce.Product)
+	return pick("op", name, allreduce.Sum, allreduce.Mean, allreduce.Min, allreduce.Max, allreduce.Product, allreduce.And, allreduce.Or)
 }
 
 // parsePeers reads a list of numbers of peers, and sorts it.

@@ -2,7 +2,8 @@
 // emulated training of known models scales.
 //
 //	ringbench allreduce -n 2 -sizes 4,1K,64K,1M,16M,64M
-//	ringbench allgather -n 4 -sizes 1M; and reducescatter, broadcast, alltoall
+//	ringbench allgather -n 4 -sizes 1M; and all others that "ringbench help" names
+//	ringbench select -n 4 -transport tcp
 //	ringbench scale -n 1,2,4 -model resnet50,vgg16 -plot scale.svg
 //	ringbench kernels
 package main
@@ -58,13 +59,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cmd := &cli.Command{
 		Name:           "ringbench",
 		Usage:          "measure all-reduce and emulated training on peers of this machine",
-		Commands:       append(p.sweepCommands(), p.scaleCommand(), p.versusCommand(), p.torchCommand(), p.kernelsCommand()),
+		Commands:       append(p.sweepCommands(), p.selectCommand(), p.scaleCommand(), p.versusCommand(), p.torchCommand(), p.kernelsCommand()),
 		Writer:         stdout,
 		ErrWriter:      stderr,
 		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // run does it
 		Action: func(_ context.Context, c *cli.Command) error {
 			if c.Args().Present() {
-				return fmt.Errorf("no command %q; there are %s, scale, versus, versus-torch and kernels", c.Args().First(), strings.Join(bench.Collectives(), ", "))
+				return fmt.Errorf("no command %q; there are %s, select, scale, versus, versus-torch and kernels", c.Args().First(), strings.Join(bench.Collectives(), ", "))
 			}
 			return cli.ShowAppHelp(c)
 		},
