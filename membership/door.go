@@ -3,8 +3,10 @@ package membership
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 // A doorman says hello, and answers it, for one peer.
@@ -13,10 +15,14 @@ type doorman struct {
 	id    string
 	start [startBytes]byte
 	key   []byte
+
+	secret     []byte // that a ticket is worth
+	until      int64  // of tickets only
+	transcript []byte // of a handshake with a ticket: all that was said
 }
 
 func newDoorman(cfg Config) *doorman {
-	d := &doorman{run: cfg.Run, id: cfg.ID, key: deriveKey(cfg.Secret, "hello", cfg.Run)}
+	d := &doorman{run: cfg.Run, id: cfg.ID, key: deriveKey(cfg.Secret, "hello", cfg.Run), secret: cfg.Secret}
 	copy(d.start[:], randomBytes(startBytes))
 	return d
 }
@@ -51,7 +57,11 @@ func (e *mismatchError) Error() string { return e.text }
 func (d *doorman) knock(rw io.ReadWriter, kind byte) (welcome, error) {
 	h := hello{run: d.run, id: d.id, start: d.start}
 	copy(h.nonce[:], randomBytes(nonceBytes))
-	said := greeting{version: helloVersion, kind: kind, body: h.appendTo(nil)}.appendTo(nil)
+	var body []byte
+	if kind == helloTicket {
+		body = appendUntil(body, d.until)
+	}
+	said := greeting{version: helloVersion, kind: kind, body: h.appendTo(body)}.appendTo(nil)
 	if _, err := rw.Write(said); err != nil {
 		return welcome{}, err
 	}
@@ -76,6 +86,9 @@ func (d *doorman) knock(rw io.ReadWriter, kind byte) (welcome, error) {
 		p := d.prove("dialer", said, heard)
 		_, err = rw.Write(greeting{version: helloVersion, kind: helloProof, body: p[:]}.appendTo(nil))
 	}
+	if kind == helloTicket {
+		d.transcript = append(said, heard...)
+	}
 	return w, err
 }
 
@@ -91,6 +104,8 @@ func (d *doorman) judge(a greeting) error {
 			"it is of run %q, and this peer of run %q: check the address and RINGRUN_RUN", printable(run), d.run)}
 	case a.kind == helloRefusal:
 		return &mismatchError{text: "it refuses this peer without saying why"}
+	case a.kind == helloExpired:
+		return errExpired
 	case a.kind != helloWelcome:
 		return &mismatchError{text: errGreeting.Error()}
 	}
@@ -107,12 +122,24 @@ func (d *doorman) answer(rw io.ReadWriter, grouped bool) (kind byte, err error) 
 	if g.version != helloVersion {
 		return 0, d.refuse(rw, fmt.Errorf("a peer that speaks version %d, not %d", g.version, helloVersion))
 	}
-	h, err := parseHello(g.body)
+	body := g.body
+	if g.kind == helloTicket {
+		var until int64
+		if until, body, err = cutUntil(body); err != nil {
+			return 0, err
+		}
+		d = d.forTicket(until)
+	}
+	h, err := parseHello(body)
 	if err != nil || !isHello(g.kind) {
 		return 0, errGreeting
 	}
 	if h.run != d.run {
 		return 0, d.refuse(rw, fmt.Errorf("peer %q of another run, %q", printable(h.id), printable(h.run)))
+	}
+	if g.kind == helloTicket && time.Now().Unix() >= d.until {
+		_, err := rw.Write(greeting{version: helloVersion, kind: helloExpired}.appendTo(nil))
+		return 0, errors.Join(err, &refusedError{who: fmt.Sprintf("somebody with a ticket that has expired at %v", time.Unix(d.until, 0))})
 	}
 	said := g.appendTo(nil)
 	heard, err := d.welcome(rw, said, grouped)
@@ -127,12 +154,16 @@ func (d *doorman) answer(rw io.ReadWriter, grouped bool) (kind byte, err error) 
 	if p.kind != helloProof || !hmac.Equal(p.body, want[:]) {
 		return g.kind, &refusedError{who: fmt.Sprintf("peer %q, which has another secret", printable(h.id))}
 	}
+	if g.kind == helloTicket {
+		d.transcript = append(said, heard...)
+		return g.kind, d.give(rw)
+	}
 	return g.kind, nil
 }
 
 func isHello(kind byte) bool {
 	switch kind {
-	case helloStream, helloProbe, helloHold, helloControl:
+	case helloStream, helloProbe, helloHold, helloControl, helloTicket:
 		return true
 	}
 	return false

@@ -51,6 +51,9 @@ const (
 	helloProof
 	helloHold    // nothing follows: that the stream ends is the news
 	helloControl // TLS and HTTP follow
+	helloTicket  // from somebody who has a ticket, see ticket.go; the secret follows
+	helloSecret
+	helloExpired // an answer to that: the ticket is of no more use
 )
 
 // A greeting is one message of the handshake.

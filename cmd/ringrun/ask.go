@@ -21,6 +21,7 @@ const askTimeout = 3 * time.Second // for a peer to answer
 
 // An asker asks the peers of a run; each of them knows all others.
 type asker struct {
+	cred   credential
 	client *http.Client
 	addr   string // of one peer
 }
@@ -44,7 +45,7 @@ func newAsker(c *cli.Command, addr string) (*asker, error) {
 		return nil, err
 	}
 	client, err := membership.ControlClient(cred.secret, cred.run())
-	return &asker{client: client, addr: addrs[0]}, err
+	return &asker{cred: cred, client: client, addr: addrs[0]}, err
 }
 
 // only returns the address of a peer if all that are recorded are of one run.

@@ -33,6 +33,7 @@ Commands, for the run that has a peer at ADDR; without ADDR, the only one here:
   ringrun top [ADDR]           the same, live: the ring, rates, who waits for whom
   ringrun stacks PEER [ADDR]   prints what every goroutine of a peer does
   ringrun logs [-f] [ADDR]     prints what the peers write, if -output or -detach keeps it
+  ringrun ticket [ADDR]        prints one word with which others can join, from anywhere
   ringrun stop [ADDR]          asks all peers to end, and kills those that do not
 Others:
   ringrun man                  prints the manual page
@@ -65,7 +66,7 @@ func newCommand() *cli.Command {
 		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // exitCode does that
 		Action:         launch,
 		Commands: []*cli.Command{
-			statusCommand(), topCommand(), stacksCommand(), logsCommand(), stopCommand(), manual(),
+			statusCommand(), topCommand(), stacksCommand(), logsCommand(), stopCommand(), ticketCommand(), manual(),
 			{Name: "_agent", Hidden: true, Action: func(context.Context, *cli.Command) error { return runAgent() }},
 			{Name: "_guard", Hidden: true, Action: func(context.Context, *cli.Command) error { return runGuard() }},
 			{Name: "_gate", Hidden: true, SkipFlagParsing: true, Action: func(_ context.Context, c *cli.Command) error {
@@ -82,7 +83,7 @@ func optionFlags() []cli.Flag {
 			"[address]:slots for IPv6; localhost and this host's own name need no ssh (default: the nodes of the Slurm job we are in, " +
 			"by srun; else this host)"},
 		&cli.StringFlag{Name: "hostfile", Usage: "the hosts are in this `FILE`, one a line: name:slots, or name slots=N"},
-		&cli.StringFlag{Name: "join", Usage: "join the run that has a peer at `ADDR` (host:port), instead of founding one"},
+		&cli.StringFlag{Name: "join", Usage: "join the run that has a peer at `ADDR` (host:port), or that a ticket is for, instead of founding one"},
 		&cli.StringFlag{Name: "transport", Value: "auto", Usage: "how gradients travel: `auto|shm|tcp|rtc` (shared memory on one host, TCP between hosts; or WebRTC data channels)"},
 		&cli.StringFlag{Name: "codec", Value: "raw", Usage: "how they are written: `raw|half|zstd` (as they are, 16-bit floats, compressed)"},
 		&cli.IntFlag{Name: "min-n", Value: 1, Usage: "the run fails with fewer than `N` peers"},

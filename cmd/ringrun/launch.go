@@ -58,6 +58,9 @@ func runJob(ctx context.Context, c *cli.Command) error {
 // credential finds the secret of the run; a task of a Slurm step that is not the
 // first also learns whom to join.
 func (o *options) credential(ctx context.Context, recs records) (credential, error) {
+	if o.ticket {
+		return o.redeem(ctx)
+	}
 	if o.step == nil || o.step.rank == 0 {
 		return findCredential(*o, os.Getenv("RINGRUN_SECRET"), recs)
 	}

@@ -28,7 +28,13 @@ import (
 // promise only on the main thread.
 func init() { runtime.LockOSThread() }
 
-func main() { os.Exit(exitCode(newCommand().Run(context.Background(), os.Args))) }
+func main() {
+	err := hideTicket(os.Args)
+	if err == nil {
+		err = newCommand().Run(context.Background(), os.Args)
+	}
+	os.Exit(exitCode(err))
+}
 
 // A usageError is a mistake on the command line.
 type usageError struct{ err error }

@@ -26,6 +26,7 @@ type options struct {
 	output     string
 	detach     bool
 	secretFile string
+	ticket     bool       // join is in a ticket
 	step       *slurmStep // this launcher runs one of its tasks; nil: no such thing
 	prog       string
 	args       []string
@@ -84,7 +85,9 @@ func (o *options) parsePlaces(c *cli.Command) error {
 	if o.step != nil && c.IsSet("n") {
 		return usagef("-n %d: srun has started %d tasks already, one worker each", o.n, o.step.size)
 	}
-	if c.IsSet("join") {
+	if o.ticket = c.String("join") == ticketEnv; o.ticket {
+		o.join = []string{ticketEnv} // until it is redeemed
+	} else if c.IsSet("join") {
 		if o.join, err = parseAddrs(c.String("join")); err != nil {
 			return usagef("-join %s: %w", c.String("join"), err)
 		}
