@@ -110,8 +110,6 @@ type cluster struct {
 	grace   time.Duration                     // Config.Grace
 	vector  func(g *Group, p *peer) []float64 // what is reduced, at least of one element for each sample; default: not in the arena
 	diverge string                            // Config.OnDivergence
-	checks  bool                              // peers compare what they reduce, and marks every 4 steps
-	diverge string                            // Config.OnDivergence
 	audit   string                            // Config.Audit
 	checks  bool                              // peers compare what they reduce, and marks every 4 steps
 
