@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// Algorithm is a way to all-reduce. All make the same bits.
+// Algorithm is a way to all-reduce. All but TwoLevel make the same bits.
 type Algorithm uint8
 
 const (
@@ -24,9 +24,15 @@ const (
 	// that share that of one host, and then it is what Auto takes for all vectors
 	// without a codec.
 	Shared
+	// TwoLevel reduces within each host first; see levels.go. It needs
+	// Comm.ByHosts, and is the only one whose bits differ from the ring's.
+	TwoLevel
 )
 
-var algorithmNames = [...]string{"auto", "ring", "exchange", "dissemination", "shared"}
+// algorithms is how many there are, but for Auto.
+const algorithms = int(TwoLevel)
+
+var algorithmNames = [...]string{"auto", "ring", "exchange", "dissemination", "shared", "two-level"}
 
 // String returns the name in lower case.
 func (a Algorithm) String() string {
@@ -51,7 +57,8 @@ var ErrAlgorithm = errors.New("allreduce: no such algorithm here")
 func (a Algorithm) whole() bool { return a == Exchange || a == Dissemination }
 
 // Algorithms returns those that the ring allows, Ring first; none in a ring of
-// one. With a codec there is only Ring, for the types that the codec takes.
+// one. With a codec there are only Ring and TwoLevel, for the types that the codec
+// takes.
 func (c *Comm) Algorithms() []Algorithm {
 	if c.size == 1 {
 		return nil
@@ -62,6 +69,11 @@ func (c *Comm) Algorithms() []Algorithm {
 	}
 	if c.board != nil {
 		all = append(all, Shared)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.levels != nil {
+		all = append(all, TwoLevel)
 	}
 	return all
 }
@@ -90,7 +102,7 @@ func (c *Comm) by(a Algorithm, w *Work) error {
 	if !slices.Contains(c.Algorithms(), a) {
 		return fmt.Errorf("%w: %v among %d peers with %d chords", ErrAlgorithm, a, c.size, len(c.lanes)-c.width)
 	}
-	if a != Ring && w.codec != nil {
+	if a != Ring && a != TwoLevel && w.codec != nil {
 		return fmt.Errorf("%w: %v with codec %s", ErrAlgorithm, a, w.codec.Name())
 	}
 	w.algorithm, w.form = a, formOf([]int{int(a)})
@@ -117,12 +129,16 @@ func (c *Comm) choose(w *Work) {
 const exchangePair = 32 << 10
 
 // candidates returns the algorithms that are worth a try. An Exchange has more
-// steps than a Dissemination, and sends as much.
+// steps than a Dissemination, and sends as much. It is called with c.mu held.
 func (c *Comm) candidates() []Algorithm {
+	all := []Algorithm{Ring, Exchange}
 	if len(c.lanes) > c.width {
-		return []Algorithm{Ring, Dissemination}
+		all[1] = Dissemination
 	}
-	return []Algorithm{Ring, Exchange}
+	if c.levels != nil {
+		all = append(all, TwoLevel)
+	}
+	return all
 }
 
 // auto chooses for an all-reduce. It is called with c.mu held.
@@ -133,14 +149,14 @@ func (c *Comm) auto(w *Work) Algorithm {
 	}
 	all := c.candidates()
 	switch {
-	case w.codec != nil:
-		return Ring
-	case c.board != nil:
+	case c.board != nil && w.codec == nil:
 		return Shared
-	case c.costs != nil:
+	case c.costs != nil && w.codec == nil:
 		return c.costs.cheapest(all, c.size, w.bytes)
-	case w.bytes <= small:
-		return all[len(all)-1]
+	case w.bytes <= small && w.codec == nil:
+		return all[1]
+	case c.levels != nil && w.bytes > levelsBytes:
+		return TwoLevel
 	}
 	return Ring
 }

@@ -25,6 +25,7 @@
 //	AllReduce, Ring             2(n-1)    2(n-1)/n S
 //	AllReduce, Exchange         n-1       (n-1)S
 //	AllReduce, Dissemination    log2 n    (n-1)S
+//	AllReduce, TwoLevel                   2(g-1)/g S from each of g hosts
 //	ReduceScatter, AllGather    n-1       (n-1)/n S
 //	Broadcast, Reduce           n-1       S, but for the last one
 //	Scatter, GatherTo           n-1       (n-1)/n S next to the root, less further on
@@ -97,6 +98,7 @@ type Comm struct {
 	over     bool             // no goroutine may be started any more
 	next     uint32           // number of the next collective to be started
 	launched uint32           // number of the next one to be launched
+	levels   *levels          // nil: peers are all on one host, or none
 	costs    *Costs           // by which algorithms are chosen; nil: by size alone
 	waiting  []*Work          // started, not launched
 	works    map[uint32]*Work // launched, not done
@@ -177,7 +179,7 @@ func (c *Comm) Epoch() uint64 { return c.ring.Epoch() }
 // early the ring is broken, because no peer can withdraw from a collective alone.
 //
 // Chunk i of the vector, see ring.Chunk, is combined in the order i+1, i+2, …, i
-// by whatever algorithm.
+// by whatever algorithm but TwoLevel, for whose order see levels.go.
 func (c *Comm) AllReduce(ctx context.Context, x Vector, op Op) error {
 	if err := checkOp("all-reduce", x, op); err != nil {
 		return err
@@ -295,11 +297,18 @@ func (c *Comm) supervise() {
 		l.filled.Broadcast()
 		l.room.Broadcast()
 	}
+	levels := c.levels
+	if levels != nil {
+		levels.filled.Broadcast()
+	}
 	if c.board != nil {
 		c.board.filled.Broadcast()
 	}
 	c.mu.Unlock()
 	c.running.Wait()
+	if levels != nil {
+		levels.end()
+	}
 	if c.board != nil {
 		c.board.close()
 	}

@@ -13,14 +13,15 @@ import (
 //	steps(n)·Step + bytes(n)·(what S bytes take on a link)
 //
 // where Ring has 2(n-1) steps, Exchange n-1 and Dissemination log2(n), and a
-// peer sends 2(n-1)/n vectors in a Ring, and n-1 in the others. What bytes take
+// peer sends 2(n-1)/n vectors in a Ring, and n-1 in the others; with TwoLevel, where
+// it depends on the hosts, both count as one. What bytes take
 // contains the time to combine them, of which each algorithm has its share. It
 // is less where many lie in a cache, so it is measured at several sizes, and taken
 // to be straight between them.
 //
 // The constants are per step and byte, so that those of one number of peers
 // serve for another.
-type Costs [3]Cost // of Ring, Exchange and Dissemination
+type Costs [algorithms]Cost // of Ring, Exchange, …
 
 // Cost is that of one algorithm, in nanoseconds. It is unknown if Step is 0.
 type Cost struct {
@@ -40,14 +41,19 @@ func (a Algorithm) steps(n int) float64 {
 		return float64(n - 1)
 	case Dissemination:
 		return math.Ceil(math.Log2(float64(n)))
+	case TwoLevel:
+		return 1
 	}
 	return float64(2 * (n - 1))
 }
 
 // vectors returns how many a peer sends.
 func (a Algorithm) vectors(n int) float64 {
-	if a.whole() {
+	switch {
+	case a.whole():
 		return float64(n - 1)
+	case a == TwoLevel:
+		return 1
 	}
 	return 2 * float64(n-1) / float64(n)
 }
@@ -78,7 +84,10 @@ func (k *Costs) link(a Algorithm, bytes int) float64 {
 	}
 	slope := cost.slope(i)
 	if bytes > probes[i] {
-		return cost.Bytes[i] + max(slope, k[0].slope(i))*float64(bytes-probes[i])
+		if a.whole() {
+			slope = max(slope, k[0].slope(i))
+		}
+		return cost.Bytes[i] + slope*float64(bytes-probes[i])
 	}
 	return cost.Bytes[i-1] + slope*float64(bytes-probes[i-1])
 }
@@ -91,7 +100,7 @@ func (c Cost) slope(i int) float64 {
 func (k *Costs) cheapest(among []Algorithm, n, bytes int) Algorithm {
 	best := Ring
 	for _, a := range among {
-		if a.whole() && n*bytes > wholeBytes {
+		if a.whole() && n*bytes > wholeBytes || k.of(a).Step == 0 {
 			continue
 		}
 		if k.Time(a, n, bytes) <= k.Time(best, n, bytes) {
@@ -159,8 +168,11 @@ const (
 // without a pause, as they will; the first ones pay for what came before.
 func (c *Comm) measure(ctx context.Context, k *Costs) error {
 	x := newVector(Float32, slices.Max(probes[:])/4)
+	c.mu.Lock()
+	all := c.candidates()
+	c.mu.Unlock()
 	begin := time.Now()
-	for _, a := range c.candidates() { // it warms everything up, too
+	for _, a := range all { // it warms everything up, too
 		if _, err := c.probe(ctx, a, x, 1); err != nil {
 			return err
 		}
@@ -169,7 +181,7 @@ func (c *Comm) measure(ctx context.Context, k *Costs) error {
 	if err := c.Broadcast(ctx, Of(rounds), 0); err != nil {
 		return err
 	}
-	for _, a := range c.candidates() {
+	for _, a := range all {
 		times, err := c.probe(ctx, a, x, int(rounds[0]))
 		if err != nil {
 			return err

@@ -167,6 +167,10 @@ func (c *Comm) launch() {
 			w.lanes, w.frame = w.spread(), w.fit()
 			w.pending = 2 * w.lanes
 		}
+		if w.algorithm == TwoLevel {
+			w.pending++
+			c.levels.push(w)
+		}
 		for _, l := range c.lanes {
 			l.launch(w)
 		}
@@ -181,7 +185,7 @@ func (w *Work) spread() int {
 	switch {
 	case w.algorithm == Dissemination:
 		return 1 + len(w.c.lanes) - w.c.width
-	case w.kind == gather, w.kind == barrier, w.kind == allToAll, w.algorithm == Exchange:
+	case w.kind == gather, w.kind == barrier, w.kind == allToAll, w.algorithm == Exchange, w.algorithm == TwoLevel:
 		return 1
 	}
 	return min(w.c.width, 1+w.bytes/w.c.size/laneBytes)
@@ -219,6 +223,8 @@ func (w *Work) flow(l *lane) flow {
 		return &swap{w: w, l: l}
 	case w.algorithm == Exchange:
 		return &exchange{w: w, l: l}
+	case w.algorithm == TwoLevel:
+		return greet{w}
 	}
 	w.cut.n, w.cut.size = w.x.len, w.c.size
 	return &relay{w: w, l: l, route: route{cut: w.cut, kind: w.kind, rank: w.c.rank, root: w.root}}
