@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ringrun/ringrun/allreduce"
+	"github.com/ringrun/ringrun/allreduce/codec"
 	"github.com/ringrun/ringrun/ring/ringtest"
 )
 
@@ -101,6 +102,24 @@ func TestTune(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTuneWithCodec: vectors that the codec does not take have a choice.
+func TestTuneWithCodec(t *testing.T) {
+	half, err := codec.ByName("half")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := openChords(t, 4, ringtest.Options{}, allreduce.Config{Codec: half})
+	g.must(func(ctx context.Context, c *allreduce.Comm) error {
+		if _, err := c.Tune(ctx, nil); err != nil {
+			return err
+		}
+		if got := c.Choice(allreduce.Of(make([]float32, 1))); got != allreduce.Ring {
+			return fmt.Errorf("%v of float32 with a codec", got)
+		}
+		return c.AllReduce(ctx, allreduce.Of(make([]int8, 1)), allreduce.Sum)
+	})
 }
 
 // TestTuneOfOne has nothing to choose.

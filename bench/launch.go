@@ -15,8 +15,10 @@ import (
 // A Launch starts peers on this machine, each a process that calls Serve.
 type Launch struct {
 	Peers     int
-	Transport string // "auto", "shm", "tcp" or "rtc"
-	Codec     string // "raw", "half" or "zstd"
+	Transport string  // "auto", "shm", "tcp" or "rtc"
+	Codec     string  // "raw", "half" or "zstd"
+	Hosts     int     // the peers take it that they are on so many hosts, each of peers that follow each other; 0: on this one
+	Netns     []Netns // the peers are in these namespaces of the network, likewise; none: in ours
 	Job       Job
 	Command   []string  // of a peer
 	Env       []string  // of a peer, on top of ours
@@ -26,6 +28,9 @@ type Launch struct {
 
 	founding time.Duration // for the founder to say where it is; default 10 s
 }
+
+// A Netns is a namespace of the network and an address in it.
+type Netns struct{ Name, Addr string }
 
 // order is what a peer is told on its standard input; the input stays open as
 // long as whoever launched it lives.

@@ -1,11 +1,13 @@
 package bench
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"time"
@@ -28,7 +30,11 @@ func (g *group) spawn(i int, founder string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(g.ctx, g.Command[0], g.Command[1:]...)
+	command := g.Command
+	if ns := g.netns(i); ns.Name != "" {
+		command = append([]string{"ip", "netns", "exec", ns.Name}, command...)
+	}
+	cmd := exec.CommandContext(g.ctx, command[0], command[1:]...)
 	cmd.Env = g.env(i, founder)
 	cmd.Stderr = g.Stderr
 	stdin, err := cmd.StdinPipe()
@@ -72,7 +78,7 @@ func (g *group) env(i int, founder string) []string {
 		"RINGRUN_RUN="+g.run,
 		"RINGRUN_SECRET="+g.secret,
 		"RINGRUN_ID="+g.id(i)+"-"+randomHex(2),
-		"RINGRUN_BIND=127.0.0.1:0",
+		"RINGRUN_BIND="+net.JoinHostPort(cmp.Or(g.netns(i).Addr, "127.0.0.1"), "0"),
 		"RINGRUN_ADVERTISE=",
 		"RINGRUN_FOUND=",
 		"RINGRUN_JOIN=",
@@ -83,10 +89,21 @@ func (g *group) env(i int, founder string) []string {
 		"RINGRUN_SILENCE=5s", // peers may outnumber processors by far
 		"RINGRUN_REPORT=3",
 	)
+	if g.Hosts > 0 {
+		env = append(env, fmt.Sprintf("RINGRUN_HOST=host-%d", i*g.Hosts/g.Peers))
+	}
 	if i == 0 {
 		return append(env, "RINGRUN_FOUND=1")
 	}
 	return append(env, "RINGRUN_JOIN="+founder)
+}
+
+// netns returns the namespace of a peer, or none.
+func (g *group) netns(i int) Netns {
+	if len(g.Netns) == 0 {
+		return Netns{}
+	}
+	return g.Netns[i*len(g.Netns)/g.Peers]
 }
 
 // listen reads what elastic reports until the process ends, and passes on the

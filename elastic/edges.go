@@ -101,7 +101,7 @@ func (b *addressBook) sameHost(p, q string) bool {
 
 // sharesWith reports whether two peers can share memory.
 func (m meta) sharesWith(n meta) bool {
-	return m.SHM != "" && n.SHM != "" && m.Host != "" && m.Host == n.Host
+	return m.SHM != "" && n.SHM != "" && m.Host != "" && m.Host == n.Host && m.Place == n.Place
 }
 
 // between names the way between two peers.

@@ -50,6 +50,7 @@ type Config struct {
 	Transport  string        // "auto" (default: shared memory on one host, else TCP), "shm", "tcp" or "rtc"
 	Batch      string        // "constant" (default): Samples.Batch is of all peers together; "scale": of each; the same on all peers
 	Codec      string        // "raw" (default), "half" or "zstd"; the same on all peers
+	Host       string        // the host that this peer is on; default: what the kernel says, so that others in the same container or namespace of the network are on the same one
 	Size       int           // peers to wait for before the first step; default 1
 	MinSize    int           // with fewer peers than this Run ends; default 1
 	Silence    time.Duration // a neighbour that is silent so long is lost; default 1 s
@@ -152,6 +153,7 @@ func FromEnv() (Config, error) {
 	c := Config{
 		Membership: m,
 		Transport:  os.Getenv("RINGRUN_TRANSPORT"),
+		Host:       os.Getenv("RINGRUN_HOST"),
 		Codec:      os.Getenv("RINGRUN_CODEC"),
 		Size:       m.Expect,
 

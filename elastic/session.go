@@ -34,6 +34,7 @@ type meta struct {
 	SHM       string   `json:"shm,omitempty"`
 	Audit     string   `json:"audit,omitempty"` // Config.Audit
 	Host      string   `json:"host,omitempty"`  // shm.Identity, if it has an address there
+	Place     string   `json:"place"`           // which host it is on, whether it shares memory or not
 }
 
 // join starts a session. Sockets listen before the node starts, because their
@@ -41,7 +42,7 @@ type meta struct {
 // through the node itself.
 func join(ctx context.Context, cfg Config, arena *shm.Arena) (*session, error) {
 	s := &session{book: &addressBook{}, logger: cfg.Logger}
-	m := meta{Transport: cfg.Transport, Codec: cfg.Codec, Audit: cfg.Audit}
+	m := meta{Transport: cfg.Transport, Codec: cfg.Codec, Audit: cfg.Audit, Place: cfg.place()}
 	if cfg.Membership.ID == "" {
 		cfg.Membership.ID = "peer-" + fmt.Sprintf("%x", randomBytes(4))
 	}

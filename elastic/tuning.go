@@ -2,8 +2,8 @@ package elastic
 
 import (
 	"context"
+	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/ringrun/ringrun/allreduce"
 	"github.com/ringrun/ringrun/membership"
@@ -32,7 +32,8 @@ func (g *Group) tune(ctx context.Context, gen *generation) error {
 	return err
 }
 
-// ways says how the neighbours in a view reach each other.
+// ways says how the neighbours in a view reach each other, and on how many hosts
+// they are.
 func (s *session) ways(v membership.View) string {
 	var all []string
 	for i, p := range v.Peers {
@@ -43,5 +44,7 @@ func (s *session) ways(v membership.View) string {
 		}
 	}
 	slices.Sort(all)
-	return strings.Join(slices.Compact(all), " ")
+	hosts := s.hosts(v)
+	slices.Sort(hosts)
+	return fmt.Sprint(slices.Compact(all), len(slices.Compact(hosts)))
 }

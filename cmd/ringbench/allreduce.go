@@ -59,7 +59,7 @@ func (p *program) sweep(ctx context.Context, c *cli.Command) error {
 	}
 	var results []bench.SizeResult
 	wrong := false
-	err = p.launch(ctx, peers, f.transport, f.codec, bench.Job{Sweep: &s}, func(r bench.Result) {
+	err = p.launch(ctx, peers, f, bench.Job{Sweep: &s}, func(r bench.Result) {
 		p.line.clear()
 		results = append(results, *r.Size)
 		wrong = wrong || !r.Size.OK

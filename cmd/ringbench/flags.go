@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +19,8 @@ func commonFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "transport", Value: "auto", Usage: "how peers talk: auto, shm, tcp or rtc"},
 		&cli.StringFlag{Name: "codec", Value: "raw", Usage: "how elements are sent: raw, half or zstd"},
+		&cli.IntFlag{Name: "hosts", Usage: "let the peers take it that they are on so many hosts"},
+		&cli.StringFlag{Name: "netns", Usage: "namespaces of the network in which the peers are, in equal shares: `NAME=ADDRESS,…`"},
 		&cli.IntFlag{Name: "rounds", Value: 3, Usage: "how often to measure"},
 		&cli.BoolFlag{Name: "json", Usage: "print one JSON object a line instead of a table"},
 		&cli.StringFlag{Name: "plot", Usage: "also draw `FILE`, an .svg or .png"},
@@ -32,7 +35,8 @@ func memoryFlag() cli.Flag {
 // common is what commonFlags say.
 type common struct {
 	transport, codec, plot string
-	rounds                 int
+	hosts, rounds          int
+	netns                  []bench.Netns
 	json                   bool
 }
 
@@ -53,6 +57,12 @@ func parseCommon(c *cli.Command) (f common, err error) {
 	if err := oneOf("codec", f.codec, "raw", "half", "zstd"); err != nil {
 		return f, err
 	}
+	if f.netns, err = parseNetns(c.String("netns")); err != nil {
+		return f, err
+	}
+	if f.hosts = c.Int("hosts"); f.hosts < 0 || f.hosts > maxPeers {
+		return f, fmt.Errorf("-hosts: %d, want 1 to %d", f.hosts, maxPeers)
+	}
 	if f.rounds < 1 || f.rounds > 1000 {
 		return f, fmt.Errorf("-rounds: %d, want 1 to 1000", f.rounds)
 	}
@@ -62,6 +72,21 @@ func parseCommon(c *cli.Command) (f common, err error) {
 		}
 	}
 	return f, nil
+}
+
+// parseNetns reads a list of namespaces and addresses.
+func parseNetns(list string) (all []bench.Netns, err error) {
+	if list == "" {
+		return nil, nil
+	}
+	for _, s := range strings.Split(list, ",") {
+		name, addr, ok := strings.Cut(strings.TrimSpace(s), "=")
+		if _, err := netip.ParseAddr(addr); !ok || name == "" || err != nil {
+			return nil, fmt.Errorf("-netns: %q, want a name, = and an address", s)
+		}
+		all = append(all, bench.Netns{Name: name, Addr: addr})
+	}
+	return all, nil
 }
 
 func oneOf(flag, value string, want ...string) error {

@@ -92,15 +92,17 @@ type program struct {
 }
 
 // launch runs a job on peers, each of which is this program again.
-func (p *program) launch(ctx context.Context, peers int, transport, codec string, job bench.Job, report func(bench.Result)) error {
+func (p *program) launch(ctx context.Context, peers int, f common, job bench.Job, report func(bench.Result)) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	return bench.Launch{
 		Peers:     peers,
-		Transport: transport,
-		Codec:     codec,
+		Transport: f.transport,
+		Codec:     f.codec,
+		Hosts:     f.hosts,
+		Netns:     f.netns,
 		Job:       job,
 		Command:   []string{self, peerCommand},
 		Stderr:    p.line.above(p.stderr),

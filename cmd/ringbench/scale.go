@@ -80,7 +80,7 @@ func (p *program) scaleHeader(f common, trainings []bench.Training, given bool) 
 func (p *program) model(ctx context.Context, f common, peers []int, t bench.Training, results []bench.StepResult) ([]bench.StepResult, error) {
 	var one *bench.StepResult
 	for _, n := range peers {
-		err := p.launch(ctx, n, f.transport, f.codec, bench.Job{Training: &t}, func(r bench.Result) {
+		err := p.launch(ctx, n, f, bench.Job{Training: &t}, func(r bench.Result) {
 			if n == 1 && one == nil {
 				one = r.Step
 			}

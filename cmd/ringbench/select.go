@@ -47,7 +47,7 @@ func (p *program) selection(ctx context.Context, c *cli.Command) error {
 			fmt.Fprintf(p.stdout, "# %d peers on this machine, %s; %d rounds\n", n, f.transport, f.rounds)
 			bench.ContestHeader(p.stdout)
 		}
-		err := p.launch(ctx, n, f.transport, f.codec, bench.Job{Contest: &t}, func(r bench.Result) {
+		err := p.launch(ctx, n, f, bench.Job{Contest: &t}, func(r bench.Result) {
 			p.line.clear()
 			if f.json {
 				_ = json.NewEncoder(p.stdout).Encode(r.Contest)

@@ -115,7 +115,7 @@ func (p *program) turn(ctx context.Context, turn, peers int, s bench.Sweep, f co
 		}
 	}
 	wrong := false
-	err := p.launch(ctx, peers, f.transport, f.codec, bench.Job{Sweep: &s}, func(r bench.Result) {
+	err := p.launch(ctx, peers, f, bench.Job{Sweep: &s}, func(r bench.Result) {
 		wrong = wrong || !r.Size.OK
 		add(*r.Size)
 	})
