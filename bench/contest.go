@@ -125,20 +125,27 @@ func (t Contest) turn(ctx context.Context, c Comm, a allreduce.Algorithm, x allr
 	return took, nil
 }
 
+// contestants are the columns of the table.
+var contestants = []string{"ring", "exchange", "dissemination", "two-level"}
+
 // ContestHeader writes the head of the table that ContestResult.WriteRow fills.
 func ContestHeader(w io.Writer) {
-	fmt.Fprintf(w, "#%12s %12s %12s %14s %12s %14s %14s %8s\n", "size", "ring", "exchange", "dissemination", "auto", "choice", "best", "ratio")
-	fmt.Fprintf(w, "#%12s %12s %12s %14s %12s %14s %14s %8s\n", "(B)", "(us)", "(us)", "(us)", "(us)", "", "", "")
+	fmt.Fprintf(w, "#%12s", "size (B)")
+	for _, name := range contestants {
+		fmt.Fprintf(w, " %14s", name)
+	}
+	fmt.Fprintf(w, " %12s %14s %14s %6s\n", "auto (us)", "choice", "best", "ratio")
 }
 
 // WriteRow writes one line of the table.
 func (r ContestResult) WriteRow(w io.Writer) {
-	cell := func(name string) string {
+	fmt.Fprintf(w, " %12d", r.Bytes)
+	for _, name := range contestants {
+		cell := "-"
 		if us, ok := r.US[name]; ok {
-			return figure(us)
+			cell = figure(us)
 		}
-		return "-"
+		fmt.Fprintf(w, " %14s", cell)
 	}
-	fmt.Fprintf(w, " %12d %12s %12s %14s %12s %14s %14s %8.2f\n",
-		r.Bytes, cell("ring"), cell("exchange"), cell("dissemination"), figure(r.AutoUS), r.Choice, r.Best, r.Ratio)
+	fmt.Fprintf(w, " %12s %14s %14s %6.2f\n", figure(r.AutoUS), r.Choice, r.Best, r.Ratio)
 }
