@@ -126,7 +126,7 @@ func (t Contest) turn(ctx context.Context, c Comm, a allreduce.Algorithm, x allr
 }
 
 // contestants are the columns of the table.
-var contestants = []string{"ring", "exchange", "dissemination", "two-level"}
+var contestants = []string{"ring", "exchange", "dissemination", "shared", "two-level"}
 
 // ContestHeader writes the head of the table that ContestResult.WriteRow fills.
 func ContestHeader(w io.Writer) {

@@ -2,6 +2,7 @@ package elastic
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 
 	"github.com/ringrun/ringrun/membership"
@@ -24,6 +25,16 @@ func (c Config) place() string {
 		return c.Membership.ID // a host of its own
 	}
 	return name
+}
+
+// near makes views keep the peers of a host together, so that a ring leaves each
+// host once.
+func near(raw []byte) string {
+	var m meta
+	if json.Unmarshal(raw, &m) != nil {
+		return ""
+	}
+	return m.Place
 }
 
 // hosts returns the place of each peer of a view, by rank.

@@ -53,6 +53,7 @@ func join(ctx context.Context, cfg Config, arena *shm.Arena) (*session, error) {
 	if cfg.Membership.Meta, err = json.Marshal(m); err != nil {
 		return nil, err
 	}
+	cfg.Membership.Near = near
 	if s.node, err = membership.Start(ctx, cfg.Membership); err != nil {
 		if s.transport != nil {
 			s.transport.Close()

@@ -53,6 +53,7 @@ type agreement struct {
 	foreign string // a group other than ours that talked to us
 
 	quorum func(v View, dead, have ids) bool
+	near   func(meta []byte) string // see together; may be nil
 }
 
 type newcomer struct {

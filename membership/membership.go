@@ -78,6 +78,11 @@ type Config struct {
 	// Meta is what the others need to open links to this peer, at most 1 KiB.
 	Meta []byte
 
+	// Near names what a peer is near to, by its Meta: peers of one name stand next
+	// to each other in rank order. It must be the same function on all peers, and
+	// depend on nothing else. Default: newcomers stand behind the others.
+	Near func(meta []byte) string
+
 	// Control answers those who know the secret but are no peers, see
 	// ControlClient. Default: they are turned away.
 	Control http.Handler

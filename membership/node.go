@@ -62,6 +62,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	self := Peer{ID: cfg.ID, Addr: n.gossip.addr(), Meta: cfg.Meta}
 	a := newAgreement(self, n.gossip.founded(), cfg.Expect, int(cfg.ExpectTimeout/tickTime))
+	a.near = cfg.Near
 	probes, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	n.running.Add(1)
