@@ -106,8 +106,10 @@ func parseSweep(c *cli.Command, f common) (peers int, s bench.Sweep, err error) 
 	if s.Op, err = parseOp(c.String("op")); err != nil {
 		return 0, s, err
 	}
-	if s.Algorithm, err = allreduce.ParseAlgorithm(c.String("algorithm")); err != nil {
-		return 0, s, fmt.Errorf("-algorithm: %w", err)
+	if name := c.String("algorithm"); name != "" { // not every command has it
+		if s.Algorithm, err = allreduce.ParseAlgorithm(name); err != nil {
+			return 0, s, fmt.Errorf("-algorithm: %w", err)
+		}
 	}
 	if s.Algorithm != allreduce.Auto && c.Name != "allreduce" {
 		return 0, s, fmt.Errorf("-algorithm: only allreduce has a choice")
