@@ -114,11 +114,18 @@ func (r *Ring) finish(why error, last Header, body []byte) bool {
 }
 
 // part sends the last frame and closes the link. The turn is never given back:
-// nothing may follow.
+// nothing may follow. Whoever has it and does not get on, or has begun a frame
+// and does something else, will find the link closed.
 func (e *end) part(last Header, body []byte) {
+	defer e.link.Close()
+	patience := time.NewTimer(farewell)
+	defer patience.Stop()
+	select {
+	case e.turn <- struct{}{}:
+	case <-patience.C:
+		return
+	}
 	stuck := time.AfterFunc(farewell, func() { e.link.Close() })
 	defer stuck.Stop()
-	e.turn <- struct{}{}    // whoever has it sends on a link that will be closed
 	e.link.Send(last, body) // its error changes nothing: the link closes in any case
-	e.link.Close()
 }

@@ -12,7 +12,8 @@ import (
 // epoch. The lanes of a ring of all peers take the numbers below seatsPerRing,
 // those of its group number g the same ones, g·seatsPerRing further on.
 const (
-	boardSeat    = firstChord + 16 // a ring of 2^16 has 15 chords
+	shortSeat    = firstChord + 15 // a ring of 2^16 has 15 chords
+	boardSeat    = shortSeat + 1
 	seatsPerRing = boardSeat + 1
 	maxSeats     = 1 << 16
 )

@@ -23,12 +23,16 @@ type Lane struct {
 // says so, and the ring is not broken by that. A body larger than FrameBytes is
 // a mistake of the caller, and panics.
 func (l *Lane) Send(h Header, body []byte) error {
+	return l.next.send(l.complete(h, body), body)
+}
+
+func (l *Lane) complete(h Header, body []byte) Header {
 	r := l.next.ring
 	if len(body) > r.frameBytes {
 		panic(fmt.Sprintf("ring: body of %d bytes in a ring whose frames take %d", len(body), r.frameBytes))
 	}
 	h.Kind, h.Epoch, h.Length = Data, r.epoch, uint32(len(body))
-	return l.next.send(h, body)
+	return h
 }
 
 // Next waits for the next Data frame from the previous peer and returns its
@@ -54,7 +58,8 @@ type end struct {
 	ring *Ring
 	peer string // the other end
 	lane int
-	link Link // set before the end is in ring.ends
+	link Link     // set before the end is in ring.ends
+	poll Pollable // the link, if it is one
 
 	dialed bool // by this peer, which sends its data there
 	rarely bool // heartbeats are rarer
@@ -92,6 +97,7 @@ func (e *end) open(ctx context.Context, verb string, f func(context.Context, Edg
 		return
 	}
 	e.link = link
+	e.poll, _ = link.(Pollable)
 	r.ends = append(r.ends, e)
 	if e.dialed {
 		r.running.Go(e.listen)
@@ -132,21 +138,30 @@ func (e *end) receive() (Header, error) {
 			return Header{}, e.lost(err)
 		}
 		e.pulse.Add(2)
-		if h.Epoch != e.ring.epoch {
-			e.ring.fail(fmt.Errorf("lane %d: frame of epoch %d from %s", e.lane, h.Epoch, e.peer))
-			return Header{}, e.ring.Err()
+		if err := e.admit(h); err != nil {
+			return Header{}, err
 		}
-		switch h.Kind {
-		case Data:
+		if h.Kind == Data {
 			return h, nil
-		case Abort:
-			return Header{}, e.aborted(h)
-		case Bye: // nothing that we send is read any more
-			close(e.left)
-			e.link.Close()
-			return Header{}, e.leftError()
 		}
 	}
+}
+
+// admit deals with a frame that is not for the user of the lane.
+func (e *end) admit(h Header) error {
+	if h.Epoch != e.ring.epoch {
+		e.ring.fail(fmt.Errorf("lane %d: frame of epoch %d from %s", e.lane, h.Epoch, e.peer))
+		return e.ring.Err()
+	}
+	switch h.Kind {
+	case Abort:
+		return e.aborted(h)
+	case Bye: // nothing that we send is read any more
+		close(e.left)
+		e.link.Close()
+		return e.leftError()
+	}
+	return nil
 }
 
 // listen reads what the next peer sends backward, so that its death is seen at

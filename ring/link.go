@@ -32,10 +32,35 @@ type Link interface {
 	Close() error
 }
 
+// A Pollable is a link that one goroutine can work in both directions without
+// ever waiting: while frames follow each other closely that is faster than
+// goroutines that wake each other. A link may be one or not; its Send, Next and
+// Read work in any case, between frames.
+type Pollable interface {
+	Link
+	// Poll is Next that does not wait. It returns false if no header is here.
+	Poll() (Header, bool, error)
+	// TryRead is Read that does not wait. It returns 0 and no error if nothing
+	// is here.
+	TryRead(p []byte) (int, error)
+	// Await waits until Poll or TryRead has something to return. It reads
+	// nothing, so that others may poll meanwhile, and it may return too early.
+	Await() error
+	// Begin is the start of Send. Nothing is sent before Push, and body is kept
+	// until Push has returned true or an error.
+	Begin(h Header, body []byte)
+	// Push sends of the frame that was begun what the window takes, or if wait
+	// is set, all of it. It reports whether that was the rest of the frame.
+	Push(wait bool) (done bool, err error)
+}
+
 // Limits says what a transport is good at.
 type Limits struct {
 	FrameBytes int // largest body worth sending in one frame, at most MaxBody
 	Lanes      int // how many lanes fill a connection between two peers
+	// Short asks for a lane of its own for small frames where that saves work;
+	// see Ring.Short.
+	Short bool
 }
 
 // A Transport opens links. It lives as long as its peer, across epochs.

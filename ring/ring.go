@@ -70,6 +70,7 @@ type Ring struct {
 	transport  Transport
 	seats      int           // number of the first lane of the ring's links
 	parent     *Ring         // of a ring of a group
+	short      *Lane         // nil if there is none
 	done       chan struct{} // closed by shut
 	running    sync.WaitGroup
 
@@ -116,6 +117,13 @@ func (r *Ring) open(ctx context.Context) error {
 	if s, ok := r.transport.(Sharer); ok {
 		links.Go(func() { r.openBoard(ctx, s) })
 	}
+	switch {
+	case r.short == nil:
+	case r.rank == 0:
+		links.Go(func() { r.short.next.open(ctx, "dial", r.transport.Dial) })
+	default:
+		links.Go(func() { r.short.prev.open(ctx, "accept", r.transport.Accept) })
+	}
 	links.Wait()
 	if err := r.Err(); err != nil {
 		r.Close()
@@ -153,6 +161,10 @@ func newRing(cfg Config) *Ring {
 	if cfg.Chords {
 		r.addChords()
 	}
+	if size == 2 && limits.Short {
+		e := newEnd(r, r.peers[1-r.rank], shortSeat)
+		r.short = &Lane{next: e, prev: e}
+	}
 	return r
 }
 
@@ -185,6 +197,12 @@ func (r *Ring) FrameBytes() int { return r.frameBytes }
 // Lanes returns the lanes, none in a ring of one. Lane i leads to lane i of
 // the next peer.
 func (r *Ring) Lanes() []*Lane { return slices.Clone(r.lanes) }
+
+// Short returns the lane for small frames of a ring of two, or nil. Its frames to
+// and fro share one link, so that each also acknowledges the one before: that
+// saves the transport messages of its own. Where much is sent both ways at the
+// same time two links are better.
+func (r *Ring) Short() *Lane { return r.short }
 
 // Done returns a channel that is closed when the ring is broken or closed.
 func (r *Ring) Done() <-chan struct{} { return r.done }

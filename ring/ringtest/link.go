@@ -63,7 +63,7 @@ func (l *link) Send(h ring.Header, body []byte) error {
 	f := frame{header: h, body: slices.Clone(body)}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for !l.closed && !p.broken && !p.unread && p.bytes > 0 && p.bytes+len(body) > n.opts.Window {
+	for l.full(len(body)) {
 		p.changed.Wait()
 	}
 	switch {
@@ -82,6 +82,12 @@ func (l *link) Send(h ring.Header, body []byte) error {
 	return nil
 }
 
+// full reports whether a body must wait for the window.
+func (l *link) full(body int) bool {
+	p := l.out
+	return !l.closed && !p.broken && !p.unread && p.bytes > 0 && p.bytes+body > l.net.opts.Window
+}
+
 // wake makes all who wait at this end or the other look again.
 func (l *link) wake() {
 	l.in.changed.Broadcast()
@@ -89,29 +95,47 @@ func (l *link) wake() {
 }
 
 func (l *link) Next() (ring.Header, error) {
-	n, p := l.net, l.in
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	l.body = nil
+	l.net.mu.Lock()
+	defer l.net.mu.Unlock()
 	for {
-		switch quiet := n.stalled[p.from] || n.stalled[p.to]; {
-		case l.closed:
-			return ring.Header{}, l.closedError()
-		case p.broken:
-			return ring.Header{}, l.wrap(errReset)
-		case quiet:
-		case len(p.frames) > 0 && !time.Now().Before(p.frames[0].at):
-			f := p.frames[0]
-			p.frames = p.frames[1:]
-			p.bytes -= ring.HeaderBytes + len(f.body)
-			l.body = f.body
-			p.changed.Broadcast()
-			return f.header, nil
-		case len(p.frames) == 0 && p.ended:
-			return ring.Header{}, l.wrap(io.ErrUnexpectedEOF)
+		if h, ok, err := l.take(); ok || err != nil {
+			return h, err
 		}
-		p.changed.Wait()
+		l.in.changed.Wait()
 	}
+}
+
+// take returns the header of the next frame, if it is here.
+func (l *link) take() (ring.Header, bool, error) {
+	l.body = nil
+	ok, err := l.here()
+	if !ok || err != nil {
+		return ring.Header{}, false, err
+	}
+	p := l.in
+	f := p.frames[0]
+	p.frames = p.frames[1:]
+	p.bytes -= ring.HeaderBytes + len(f.body)
+	l.body = f.body
+	p.changed.Broadcast()
+	return f.header, true, nil
+}
+
+// here reports whether a frame has arrived.
+func (l *link) here() (bool, error) {
+	n, p := l.net, l.in
+	switch quiet := n.stalled[p.from] || n.stalled[p.to]; {
+	case l.closed:
+		return false, l.closedError()
+	case p.broken:
+		return false, l.wrap(errReset)
+	case quiet:
+	case len(p.frames) > 0 && !time.Now().Before(p.frames[0].at):
+		return true, nil
+	case len(p.frames) == 0 && p.ended:
+		return false, l.wrap(io.ErrUnexpectedEOF)
+	}
+	return false, nil
 }
 
 func (l *link) Read(b []byte) (int, error) {

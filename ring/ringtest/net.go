@@ -21,6 +21,9 @@ type Options struct {
 	Lanes      int           // default 1
 	Window     int           // bytes that a link holds before Send blocks; default 4 frames
 	Delay      time.Duration // from Send to the other end; default none
+	// Pollable makes links that can be polled, and a short lane. Who polls spins,
+	// so that the time in a testing/synctest bubble would stand still.
+	Pollable bool
 }
 
 // Net is an in-memory network between peers, with faults on demand.
@@ -131,7 +134,8 @@ type transport struct {
 }
 
 func (t *transport) Limits() ring.Limits {
-	return ring.Limits{FrameBytes: t.net.opts.FrameBytes, Lanes: t.net.opts.Lanes}
+	o := t.net.opts
+	return ring.Limits{FrameBytes: o.FrameBytes, Lanes: o.Lanes, Short: o.Pollable}
 }
 
 func (t *transport) Dial(ctx context.Context, e ring.Edge) (ring.Link, error) {
@@ -160,12 +164,15 @@ func (t *transport) meet(ctx context.Context, e ring.Edge, c call, dials bool) (
 		return nil, ctx.Err()
 	}
 	m, l, err := t.net.arrive(e, c, dials)
-	if err != nil || l != nil {
-		return l, err
+	if err != nil {
+		return nil, err
+	}
+	if l != nil {
+		return t.net.opened(l), nil
 	}
 	select {
 	case l = <-m.link:
-		return l, nil
+		return t.net.opened(l), nil
 	case <-ctx.Done():
 		err = ctx.Err()
 	case <-t.closed:
@@ -173,6 +180,13 @@ func (t *transport) meet(ctx context.Context, e ring.Edge, c call, dials bool) (
 	}
 	t.net.withdraw(c, m)
 	return nil, err
+}
+
+func (n *Net) opened(l *link) ring.Link {
+	if n.opts.Pollable {
+		return &pollable{link: l}
+	}
+	return l
 }
 
 // arrive joins the end that waits already, or waits for it.

@@ -13,6 +13,7 @@ func TestNet(t *testing.T) {
 	for _, opts := range []ringtest.Options{
 		{},
 		{FrameBytes: 4096, Lanes: 3, Window: 1 << 20, Delay: time.Millisecond},
+		{FrameBytes: 4096, Window: 1 << 16, Pollable: true},
 	} {
 		t.Run(fmt.Sprintf("%+v", opts), func(t *testing.T) {
 			ringtest.TestTransport(t, func(t testing.TB, n int) []ring.Transport {

@@ -22,6 +22,8 @@ func TestTransport(t *testing.T, open func(t testing.TB, n int) []ring.Transport
 		{"Order", testOrder},
 		{"Sizes", testSizes},
 		{"FullDuplex", testFullDuplex},
+		{"Polling", testPolling},
+		{"PollingEnds", testPollingEnds},
 		{"CloseUnblocks", testCloseUnblocks},
 		{"CloseDelivers", testCloseDelivers},
 		{"CloseIsSeen", testCloseIsSeen},

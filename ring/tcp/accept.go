@@ -42,7 +42,7 @@ func (t *Transport) Accept(ctx context.Context, e ring.Edge) (ring.Link, error) 
 
 // admit tells a dialer that has waited that its link is wanted now. One that
 // has given up meanwhile does not answer.
-func (t *Transport) admit(ctx context.Context, e ring.Edge, conn net.Conn) (*link, error) {
+func (t *Transport) admit(ctx context.Context, e ring.Edge, conn net.Conn) (ring.Link, error) {
 	defer t.untrack(conn)
 	ctx, cancel := context.WithTimeout(ctx, strangerTime)
 	defer cancel()
@@ -58,7 +58,7 @@ func (t *Transport) admit(ctx context.Context, e ring.Edge, conn net.Conn) (*lin
 		conn.Close()
 		return nil, err
 	}
-	return newLink(conn, e, t.background), nil
+	return t.newLink(conn, e), nil
 }
 
 // greet is the handshake up to the proof. It returns the edge that the dialer

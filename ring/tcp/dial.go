@@ -59,7 +59,7 @@ func timedOut(err error) bool {
 
 // attempt tries all addresses of the peer at once, and makes a link of the
 // first that answers as it should.
-func (t *Transport) attempt(ctx context.Context, e ring.Edge) (*link, error) {
+func (t *Transport) attempt(ctx context.Context, e ring.Edge) (ring.Link, error) {
 	addrs, err := t.cfg.Resolve(e.Peer)
 	if err != nil {
 		return nil, fmt.Errorf("tcp: resolve %s: %w", e.Peer, err)
@@ -83,7 +83,7 @@ func (t *Transport) attempt(ctx context.Context, e ring.Edge) (*link, error) {
 		conn.Close()
 		return nil, explain(err, conn.RemoteAddr().String())
 	}
-	return newLink(conn, e, t.background), nil
+	return t.newLink(conn, e), nil
 }
 
 // first returns the first connection at whose other end is the peer. When there

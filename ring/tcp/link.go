@@ -37,13 +37,21 @@ type link struct {
 	rest    int // bytes of the body not yet read
 }
 
-// newLink makes a link of a connection whose handshake is done. What it runs in
-// the background must end within a second or so.
-func newLink(conn net.Conn, e ring.Edge, background func(func()) bool) *link {
+// newLink makes a link of a connection whose handshake is done.
+func (t *Transport) newLink(conn net.Conn, e ring.Edge) ring.Link {
 	if c, ok := conn.(*net.TCPConn); ok {
 		c.SetNoDelay(true)
 		tune(c)
+		if l := t.direct(c, e); l != nil {
+			return l
+		}
 	}
+	return newPlain(conn, e, t.background)
+}
+
+// newPlain makes a link of any connection. What it runs in the background must
+// end within a second or so.
+func newPlain(conn net.Conn, e ring.Edge, background func(func()) bool) *link {
 	return &link{conn: conn, background: background, peer: e.Peer, in: bufio.NewReaderSize(conn, readBytes)}
 }
 

@@ -23,7 +23,7 @@ type Config struct {
 	Secret     []byte                              // shared by the peers of the run, at least 16 bytes
 	Bind       string                              // host:port to listen on; default 127.0.0.1:0
 	Resolve    func(peer string) ([]string, error) // the addresses of a peer; all are tried at once
-	FrameBytes int                                 // default 256 KiB
+	FrameBytes int                                 // default 512 KiB
 	Lanes      int                                 // default 1
 }
 
@@ -32,7 +32,7 @@ func (c *Config) validate() error {
 		c.Bind = "127.0.0.1:0"
 	}
 	if c.FrameBytes == 0 {
-		c.FrameBytes = 256 << 10
+		c.FrameBytes = 512 << 10
 	}
 	if c.Lanes == 0 {
 		c.Lanes = 1
@@ -57,6 +57,7 @@ func (c *Config) validate() error {
 // Transport opens links over TCP.
 type Transport struct {
 	cfg     Config
+	plain   bool // leave connections to the netpoller
 	ln      net.Listener
 	running sync.WaitGroup
 	closed  chan struct{}
@@ -95,7 +96,7 @@ func (t *Transport) Addr() string { return t.ln.Addr().String() }
 
 // Limits implements ring.Transport.
 func (t *Transport) Limits() ring.Limits {
-	return ring.Limits{FrameBytes: t.cfg.FrameBytes, Lanes: t.cfg.Lanes}
+	return ring.Limits{FrameBytes: t.cfg.FrameBytes, Lanes: t.cfg.Lanes, Short: true}
 }
 
 // Close gives back the port and ends all pending calls. Links that were closed

@@ -47,3 +47,17 @@ func TestTransport(t *testing.T) {
 		return ts
 	})
 }
+
+// TestPlainTransport does so for links that leave their connections to Go's
+// netpoller, as systems other than Linux have them.
+func TestPlainTransport(t *testing.T) {
+	ringtest.TestTransport(t, func(t testing.TB, n int) []ring.Transport {
+		ringtest.CheckLeaks(t)
+		var ts []ring.Transport
+		for _, tr := range group(t, n, nil) {
+			tr.plain = true
+			ts = append(ts, tr)
+		}
+		return ts
+	})
+}
