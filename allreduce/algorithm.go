@@ -64,7 +64,7 @@ func (c *Comm) Algorithms() []Algorithm {
 		return nil
 	}
 	all := []Algorithm{Ring, Exchange}
-	if len(c.lanes) > c.width {
+	if c.hasChords() {
 		all = append(all, Dissemination)
 	}
 	if c.board != nil {
@@ -77,6 +77,8 @@ func (c *Comm) Algorithms() []Algorithm {
 	}
 	return all
 }
+
+func (c *Comm) hasChords() bool { return c.size > 2 && len(c.lanes) > c.width }
 
 // Choice returns the algorithm that AllReduce takes for x.
 func (c *Comm) Choice(x Vector) Algorithm {
@@ -100,7 +102,7 @@ func (c *Comm) AllReduceBy(ctx context.Context, a Algorithm, x Vector, op Op) er
 
 func (c *Comm) by(a Algorithm, w *Work) error {
 	if !slices.Contains(c.Algorithms(), a) {
-		return fmt.Errorf("%w: %v among %d peers with %d chords", ErrAlgorithm, a, c.size, len(c.lanes)-c.width)
+		return fmt.Errorf("%w: %v among %d peers with %d chords", ErrAlgorithm, a, c.size, len(c.ring.Chords()))
 	}
 	if a != Ring && a != TwoLevel && w.codec != nil {
 		return fmt.Errorf("%w: %v with codec %s", ErrAlgorithm, a, w.codec.Name())
@@ -117,7 +119,7 @@ func (c *Comm) choose(w *Work) {
 	case c.size == 1 || w.algorithm != Auto:
 	case w.kind == allReduce:
 		w.algorithm = c.auto(w)
-	case w.kind == barrier && len(c.lanes) > c.width:
+	case w.kind == barrier && c.hasChords():
 		w.algorithm = Dissemination
 	}
 }
@@ -132,7 +134,7 @@ const exchangePair = 32 << 10
 // steps than a Dissemination, and sends as much. It is called with c.mu held.
 func (c *Comm) candidates() []Algorithm {
 	all := []Algorithm{Ring, Exchange}
-	if len(c.lanes) > c.width {
+	if c.hasChords() {
 		all[1] = Dissemination
 	}
 	if c.levels != nil {

@@ -5,8 +5,6 @@ import (
 	"io"
 	"math/bits"
 	"sync"
-
-	"github.com/ringrun/ringrun/ring"
 )
 
 // A body is what a frame carries.
@@ -20,12 +18,12 @@ type body interface {
 
 // stream is a body that arrives over a link.
 type stream struct {
-	link    *ring.Lane
+	lane    *lane
 	scratch []byte
 }
 
 func (s *stream) fill(p []byte) error {
-	_, err := io.ReadFull(s.link, p)
+	_, err := io.ReadFull(s.lane, p)
 	return err
 }
 
@@ -77,6 +75,7 @@ func (b *buffers) get(n int) []byte {
 // put takes back what get has returned.
 func (b *buffers) put(p []byte) {
 	if c := cap(p); c >= minPooled && c&(c-1) == 0 {
-		b.pools[bits.Len(uint(c-1))].Put(&p)
+		q := p // only this is moved to the heap
+		b.pools[bits.Len(uint(c-1))].Put(&q)
 	}
 }

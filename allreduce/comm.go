@@ -78,8 +78,8 @@ type Comm struct {
 	rank    int
 	size    int
 	peers   []string
-	lanes   []*lane // those of the ring, then its chords
-	width   int     // how many there are without the chords
+	lanes   []*lane // those of the ring, then its chords, or its short one
+	width   int     // how many there are without those
 	board   *board  // nil where peers do not share memory
 	buffers buffers
 	stats   counters
@@ -150,6 +150,9 @@ func New(r *ring.Ring, cfg Config) *Comm {
 	c.width = len(c.lanes)
 	for i, link := range r.Chords() {
 		c.addLane(link, ring.Strides(c.size)[i])
+	}
+	if link := r.Short(); link != nil {
+		c.addLane(link, 1)
 	}
 	for _, l := range c.lanes {
 		c.running.Go(l.receive)

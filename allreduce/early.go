@@ -10,12 +10,13 @@ type early struct {
 
 // hold keeps a frame for later and returns true, or false if its flow can take
 // it after all. When InFlightBytes are held, it waits, but never while a
-// collective or a message is in progress: its frames may be behind this one.
+// collective or a message is in progress: its frames may be behind this one. A
+// driver does not wait either: its own work may be done meanwhile.
 func (l *lane) hold(e *entry, f early) bool {
 	c := l.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for e.work == nil && l.held > c.limit && len(c.works) == 0 && len(c.letters) == 0 && !c.over && c.accuser == c.size {
+	for e.work == nil && !l.driven && l.held > c.limit && len(c.works) == 0 && len(c.letters) == 0 && !c.over && c.accuser == c.size {
 		l.room.Wait()
 	}
 	if e.work != nil && !e.draining {

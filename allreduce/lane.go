@@ -5,6 +5,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ringrun/ringrun/ring"
 )
@@ -15,16 +16,30 @@ import (
 // all full empties again. The queue does not grow beyond what is received, which
 // is at most the vectors in flight.
 type lane struct {
-	c       *Comm
-	index   int
-	stride  int // how far the lane leads
-	link    *ring.Lane
-	scratch []byte // belongs to the receiving goroutine
+	c      *Comm
+	index  int
+	stride int // how far the lane leads
+	link   *ring.Lane
+	polls  bool // link can be polled
+
+	helm   sync.Mutex // held by whoever receives, if link is polled; see driver
+	driver driver     // belongs to it, with what follows
+	body   stream     // of the frame that is received
+	idle   spin       //
+	hand   *outgoing  // what the driver sends: nil or &frame
+	frame  outgoing
+	due    atomic.Bool   // there may be something to send for a driver
+	asleep atomic.Bool   // somebody waits on the link
+	shifts atomic.Uint32 // moves on when a driver comes or goes; odd while there is one
+	shift  uint32        // belongs to attend: shifts when it looked last
+	roused chan struct{} // capacity 1: attend must not nap
 
 	// Guarded by c.mu.
 	entries map[uint32]*entry // collectives of which frames came or are expected
 	queue   []segment         // to be sent; by collective, then as pushed
 	sending bool              // somebody sends
+	driven  bool              // a driver sends what is queued
+	handed  *outgoing         // what a driver has left to the sending goroutine
 	urgent  []segment         // to be sent before the queue
 	filled  *sync.Cond        // queue is not empty, or c.over
 	held    int               // bytes in early frames
@@ -50,16 +65,19 @@ type flow interface {
 }
 
 func newLane(c *Comm, index, stride int, link *ring.Lane) *lane {
-	return &lane{
+	l := &lane{
 		c:       c,
 		index:   index,
 		stride:  stride,
 		link:    link,
-		scratch: make([]byte, min(c.ring.FrameBytes(), scratchBytes)),
+		polls:   link.Pollable(),
+		roused:  make(chan struct{}, 1),
 		entries: make(map[uint32]*entry),
 		filled:  sync.NewCond(&c.mu),
 		room:    sync.NewCond(&c.mu),
 	}
+	l.body = stream{l, make([]byte, min(c.ring.FrameBytes(), scratchBytes))}
+	return l
 }
 
 // previous returns the rank of the peer that sends to this one here.
@@ -105,26 +123,42 @@ func (s stray) take(h ring.Header, _ body) (bool, error) {
 
 // receive is the goroutine that takes what arrives.
 func (l *lane) receive() {
+	if l.polls {
+		l.attend()
+		return
+	}
 	for {
 		h, err := l.link.Next()
 		if err != nil {
 			l.end(err)
 			return
 		}
-		l.c.stats.received.Add(uint64(h.Length))
-		l.c.stats.receivedFrames.Add(1)
-		if err := l.dispatch(h); err != nil {
-			l.fault(h, err)
+		if !l.accept(h) {
 			return
 		}
 	}
+}
+
+// accept works on a frame. It returns false if that breaks the ring.
+func (l *lane) accept(h ring.Header) bool {
+	l.c.stats.received.Add(uint64(h.Length))
+	l.c.stats.receivedFrames.Add(1)
+	err := l.dispatch(h)
+	if err == nil {
+		return true
+	}
+	if w := l.driver.work; w != nil {
+		w.retire()
+	}
+	l.fault(h, err)
+	return false
 }
 
 // dispatch gives a frame to its flow, or keeps it until there is one.
 func (l *lane) dispatch(h ring.Header) error {
 	switch Op(h.Op) {
 	case notice:
-		return l.c.hear(h, l.link)
+		return l.c.hear(h, l)
 	case message, grant:
 		return l.carry(h)
 	}
@@ -133,10 +167,10 @@ func (l *lane) dispatch(h ring.Header) error {
 		return err
 	}
 	if live {
-		return l.take(e, h, &stream{l.link, l.scratch})
+		return l.take(e, h, &l.body)
 	}
 	b := l.c.buffers.get(int(h.Length))
-	if _, err := io.ReadFull(l.link, b); err != nil {
+	if _, err := io.ReadFull(l, b); err != nil {
 		return err
 	}
 	if l.hold(e, early{h, b}) {
@@ -191,7 +225,7 @@ func (l *lane) take(e *entry, h ring.Header, b body) error {
 		delete(l.entries, w.seq)
 		l.c.mu.Unlock()
 		l.c.finished(w)
-		if w.algorithm.whole() {
+		if w.algorithm.whole() && l.shifts.Load()%2 == 0 { // nobody drives
 			runtime.Gosched() // to whoever waits for it, rather than wake a thread
 		}
 	}

@@ -110,6 +110,7 @@ func (c *Comm) post(w *Work) {
 	} else {
 		c.grant(w)
 	}
+	l.rouseIfIdle()
 	l.room.Broadcast() // frames that are held back may be before this message's
 	if gone := l.gone; gone != nil && n.awaits() && !c.over {
 		c.running.Go(func() { c.fail(codeFault, gone) })
@@ -188,7 +189,7 @@ func (l *lane) passOn(h ring.Header) error {
 	s := segment{header: &h}
 	if h.Length > 0 {
 		s.body, s.pooled = l.c.buffers.get(int(h.Length)), true
-		if _, err := io.ReadFull(l.link, s.body); err != nil {
+		if _, err := io.ReadFull(l, s.body); err != nil {
 			return err
 		}
 	}
@@ -231,7 +232,7 @@ func (l *lane) receiveLetter(k letterKey, h ring.Header) error {
 		int(h.Length) > allowed-at || h.Length == 0 && w.note.bytes > 0 {
 		return fmt.Errorf("message from rank %d: %d bytes at %d, want some at %d of %d", k.from, h.Length, h.Offset, at, allowed)
 	}
-	if _, err := io.ReadFull(l.link, w.x.Bytes()[at:at+int(h.Length)]); err != nil {
+	if _, err := io.ReadFull(l, w.x.Bytes()[at:at+int(h.Length)]); err != nil {
 		return err
 	}
 	c.mu.Lock()

@@ -67,7 +67,7 @@ func (c *Comm) accuse(rank int, text string) {
 	c.accuser = rank
 	l := c.lanes[0]
 	l.urgent = append(l.urgent, segment{work: &Work{kind: notice, root: rank}, body: []byte(text)})
-	l.filled.Signal()
+	l.awaken()
 	for _, l := range c.lanes {
 		l.room.Broadcast()
 	}

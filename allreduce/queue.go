@@ -10,6 +10,7 @@ import (
 type segment struct {
 	work   *Work
 	step   int
+	piece  int // of the step
 	lo, hi int
 	body   []byte       // if it is not part of the vector as it lies in memory
 	count  int          // of a gather: bytes in the whole blob
@@ -33,6 +34,15 @@ func (l *lane) push(s segment) {
 		l.queue = slices.Insert(l.queue, i, s)
 	}
 	if !l.c.helped || l.index > 0 {
+		l.awaken()
+	}
+}
+
+// awaken sees to it that what is queued is sent. It is called with c.mu held.
+func (l *lane) awaken() {
+	if l.driven {
+		l.due.Store(true)
+	} else {
 		l.filled.Signal()
 	}
 }
@@ -44,7 +54,7 @@ func (s *segment) after(t segment) bool {
 }
 
 func (s *segment) join(t segment) bool {
-	if s.work != t.work || s.step != t.step || s.hi != t.lo || s.body != nil || t.body != nil || t.lo == t.hi ||
+	if s.work != t.work || s.step != t.step || s.piece != t.piece || s.hi != t.lo || s.body != nil || t.body != nil || t.lo == t.hi ||
 		s.header != nil || t.header != nil {
 		return false
 	}
@@ -62,8 +72,8 @@ func (l *lane) forward(s segment) {
 // send is the goroutine that empties the queue.
 func (l *lane) send() {
 	for sent := false; ; sent = true {
-		s, ok := l.pop(sent)
-		if !ok || !l.transmit(s) {
+		o, ok := l.pop(sent)
+		if !ok || !l.transmit(o) {
 			return
 		}
 	}
@@ -84,7 +94,7 @@ func (l *lane) help() {
 	l.sending = true
 	s := l.first()
 	c.mu.Unlock()
-	l.transmit(s)
+	l.transmit(l.prepare(s))
 	c.mu.Lock()
 	l.sending = false
 	if len(l.queue) > 0 || len(l.urgent) > 0 || c.over {
@@ -93,58 +103,91 @@ func (l *lane) help() {
 	c.mu.Unlock()
 }
 
-// transmit sends a segment and does what is due after that.
-func (l *lane) transmit(s segment) bool {
+// An outgoing is a frame in the hands of whoever sends it.
+type outgoing struct {
+	segment
+	head  ring.Header
+	bytes []byte
+	begun bool // on the lane
+}
+
+// prepare makes a frame of a segment.
+func (l *lane) prepare(s segment) outgoing {
 	body := s.body
 	if body == nil && s.header == nil {
 		body = s.work.write(&s)
 	}
-	h := s.header
-	if h == nil {
-		made := s.work.header(s)
-		h = &made
+	o := outgoing{segment: s, bytes: body}
+	if s.header != nil {
+		o.head = *s.header
+	} else {
+		o.head = s.work.header(s)
 	}
-	if err := l.link.Send(*h, body); err != nil {
+	return o
+}
+
+// transmit sends a frame and does what is due after that.
+func (l *lane) transmit(o outgoing) bool {
+	var err error
+	if o.begun {
+		_, err = l.link.Push(true)
+	} else {
+		err = l.link.Send(o.head, o.bytes)
+	}
+	if err != nil {
 		l.c.fail(codeFault, err)
 		return false
 	}
-	l.c.stats.sent.Add(uint64(len(body)))
-	l.c.stats.sentFrames.Add(1)
-	if s.pooled {
-		l.c.buffers.put(body)
-	}
-	if s.last {
-		l.c.finished(s.work)
-	}
+	l.sent(o)
 	return true
+}
+
+// sent does what is due when a frame has been sent.
+func (l *lane) sent(o outgoing) {
+	l.c.stats.sent.Add(uint64(len(o.bytes)))
+	l.c.stats.sentFrames.Add(1)
+	if o.pooled {
+		l.c.buffers.put(o.bytes)
+	}
+	if o.last {
+		l.c.finished(o.work)
+	}
 }
 
 // pop waits for a segment and for its turn, and takes as much of it as fits a
 // frame. The turn is over with the next call.
-func (l *lane) pop(sent bool) (segment, bool) {
+func (l *lane) pop(sent bool) (outgoing, bool) {
 	c := l.c
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if sent {
 		l.sending = false
 	}
-	for (l.sending || len(l.queue) == 0 && len(l.urgent) == 0) && !c.over {
+	for l.handed == nil && (l.sending || len(l.queue) == 0 && len(l.urgent) == 0) && !c.over {
 		l.filled.Wait()
 	}
 	if c.over {
-		return segment{}, false
+		c.mu.Unlock()
+		return outgoing{}, false
 	}
 	l.sending = true
+	if o := l.handed; o != nil {
+		l.handed = nil
+		c.mu.Unlock()
+		return *o, true
+	}
+	s := l.first()
+	c.mu.Unlock()
+	return l.prepare(s), true
+}
+
+// first takes what is to be sent next, no more than fits a frame. It is called
+// with c.mu held.
+func (l *lane) first() segment {
 	if len(l.urgent) > 0 {
 		s := l.urgent[0]
 		l.urgent = l.urgent[1:]
-		return s, true
+		return s
 	}
-	return l.first(), true
-}
-
-// first takes a frame from the head of the queue. It is called with c.mu held.
-func (l *lane) first() segment {
 	s := l.queue[0]
 	if n := s.frame(); s.body == nil && s.header == nil && s.hi-s.lo > n {
 		s.hi = s.lo + n
@@ -161,4 +204,67 @@ func (s segment) frame() int {
 		return 0
 	}
 	return s.work.frame
+}
+
+// pump sends, in the goroutine that drives, what the window takes of a frame. It
+// returns false when the link is broken.
+func (l *lane) pump() bool {
+	if l.hand == nil && !l.due.Load() {
+		return true
+	}
+	if l.hand == nil && !l.grasp() {
+		return true
+	}
+	o := l.hand
+	if !o.begun {
+		if o.begun = l.link.Begin(o.head, o.bytes); !o.begun {
+			return true // a heartbeat is being sent
+		}
+	}
+	done, err := l.link.Push(false)
+	if err != nil {
+		l.hand = nil
+		l.driver.work.retire()
+		l.c.fail(codeFault, err)
+		return false
+	}
+	if done {
+		l.hand = nil
+		l.sent(*o)
+		l.c.mu.Lock()
+		l.sending = false
+		l.c.mu.Unlock()
+	}
+	return true
+}
+
+// grasp takes the next frame into the driver's hand.
+func (l *lane) grasp() bool {
+	c := l.c
+	c.mu.Lock()
+	if l.sending || c.over || len(l.queue) == 0 && len(l.urgent) == 0 {
+		l.due.Store(false) // who sends goes on with the queue
+		c.mu.Unlock()
+		return false
+	}
+	l.sending = true
+	s := l.first()
+	c.mu.Unlock()
+	l.frame = l.prepare(s)
+	l.hand = &l.frame
+	return true
+}
+
+// handOver leaves what is to be sent to the sending goroutine.
+func (l *lane) handOver() {
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	if l.hand != nil {
+		o := *l.hand
+		l.handed, l.hand = &o, nil
+	}
+	l.driven = false
+	if l.handed != nil || len(l.queue) > 0 || len(l.urgent) > 0 || l.c.over {
+		l.filled.Signal()
+	}
 }

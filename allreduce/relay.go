@@ -27,37 +27,68 @@ type relay struct {
 	l       *lane
 	route   route
 	greeted bool
-	at      int // number of the leg that arrives
-	done    int // elements of it that are here
+	waves   waves
+	done    int // elements of the piece to come that are here
 }
 
 // countBytes is the size of the number of elements before encoded ones.
 const countBytes = 4
 
-// share cuts a leg down to the lane's share of it.
-func (f *relay) share(g leg) leg {
+// share cuts a leg down to the lane's share of it, and that to one of its pieces.
+func (f *relay) share(g leg, piece int) leg {
 	a, b := ring.Chunk(g.hi-g.lo, f.w.lanes, f.l.index)
-	g.lo, g.hi = g.lo+a, g.lo+b
+	c, d := ring.Chunk(b-a, f.waves.pieces, piece)
+	g.lo, g.hi = g.lo+a+c, g.lo+a+d
 	return g
 }
 
 func (f *relay) open() segment {
-	opening := f.route.opening()
-	_, onward := f.route.arrivals()
+	legs, _ := f.route.arrivals()
+	f.waves = waves{pieces: f.pieces(), legs: legs}
 	var all []segment
 	if f.route.greets() {
 		all = append(all, segment{work: f.w})
 	}
-	for _, g := range opening {
-		g = f.share(g)
-		all = append(all, segment{work: f.w, step: g.step, lo: g.lo, hi: g.hi, encode: f.w.codec != nil, fresh: true})
+	for _, g := range f.route.opening() {
+		for piece := range min(f.waves.pieces, waveAhead) {
+			all = append(all, f.opening(g, piece))
+		}
 	}
 	last := len(all) - 1
-	all[last].last = onward == 0
 	for _, s := range all[:last] {
 		f.l.push(s)
 	}
+	_, onward := f.route.arrivals()
+	all[last].last = onward == 0 && f.waves.pieces <= waveAhead
 	return all[last]
+}
+
+// opening returns a piece of what is sent before anything has arrived.
+func (f *relay) opening(g leg, piece int) segment {
+	g = f.share(g, piece)
+	return segment{work: f.w, step: g.step, piece: piece, lo: g.lo, hi: g.hi, encode: f.w.codec != nil, fresh: true}
+}
+
+// pieces returns into how many pieces a leg is cut.
+func (f *relay) pieces() int {
+	switch f.route.kind {
+	case allReduce, reduceScatter, allGather:
+		return max(1, f.w.bytes/f.w.c.size/f.w.lanes/min(waveBytes, waveFrames*f.w.c.ring.FrameBytes()))
+	}
+	return 1
+}
+
+// further queues the next piece of the opening, when the first leg of one has
+// arrived.
+func (f *relay) further() {
+	piece := f.waves.piece + waveAhead
+	if f.waves.leg > 0 || piece >= f.waves.pieces {
+		return
+	}
+	_, onward := f.route.arrivals()
+	s := f.opening(f.route.opening()[0], piece)
+	s.last = onward == 0 && piece == f.waves.pieces-1
+	f.l.forward(s)
 }
 
 func (f *relay) take(h ring.Header, b body) (bool, error) {
@@ -69,7 +100,7 @@ func (f *relay) take(h ring.Header, b body) (bool, error) {
 		f.greeted = true
 		return all == 0, nil
 	}
-	g := f.share(f.route.arrival(f.at))
+	g := f.share(f.route.arrival(f.waves.leg), f.waves.piece)
 	if int(h.Step) != g.step || h.Offset != uint64(g.lo+f.done) {
 		return false, fmt.Errorf("segment at %d, want step %d at %d", h.Offset, g.step, g.lo+f.done)
 	}
@@ -80,19 +111,21 @@ func (f *relay) take(h ring.Header, b body) (bool, error) {
 	if n == 0 && g.lo < g.hi {
 		return false, fmt.Errorf("empty segment of %d elements", g.hi-g.lo)
 	}
-	s.work, s.step, s.lo, s.hi = f.w, g.next, g.lo+f.done, g.lo+f.done+n
+	s.work, s.step, s.piece, s.lo, s.hi = f.w, g.next, f.waves.piece, g.lo+f.done, g.lo+f.done+n
 	f.done += n
 	whole := g.lo+f.done == g.hi
-	if f.at < onward {
-		s.last = whole && f.at == onward-1
+	if f.waves.leg < onward {
+		s.last = whole && f.waves.leg == onward-1 && f.waves.piece == f.waves.pieces-1
 		f.l.forward(s)
 	} else if s.pooled {
 		f.w.c.buffers.put(s.body)
 	}
-	if whole {
-		f.at, f.done = f.at+1, 0
+	if !whole {
+		return false, nil
 	}
-	return f.at == all, nil
+	f.further()
+	f.done = 0
+	return !f.waves.next(), nil
 }
 
 // work takes in the elements of one frame, and returns how many there are and

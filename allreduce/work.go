@@ -32,6 +32,9 @@ type Work struct {
 
 	algorithm Algorithm // of an all-reduce or a barrier; set when the work is numbered
 
+	mine []*lane // that whoever waits drives
+	room [2]*lane
+
 	pending int // parts not done, two for each lane; guarded by c.mu
 	done    chan struct{}
 	err     error     // set before done is closed
@@ -44,10 +47,15 @@ func (w *Work) Done() <-chan struct{} { return w.done }
 // Wait waits for the end of the work. When ctx ends before, the ring is broken:
 // all works in progress and all later calls fail, on all peers.
 func (w *Work) Wait(ctx context.Context) error {
-	select {
-	case <-w.done:
+	if w.isDone() {
 		return w.err
-	default:
+	}
+	c := w.c
+	c.mu.Lock()
+	drives := c.man(ctx, w)
+	c.mu.Unlock()
+	if drives {
+		w.drive(ctx)
 	}
 	select {
 	case <-w.done:
@@ -85,7 +93,7 @@ func (w *Work) complete() {
 
 // start numbers the work and launches it as soon as there is room.
 func (c *Comm) start(w *Work) *Work {
-	c.begin(w, false)
+	c.begin(context.Background(), w, false)
 	return w
 }
 
@@ -93,15 +101,20 @@ func (c *Comm) start(w *Work) *Work {
 // sends the first frame itself.
 const helpBytes = exchangePair
 
-// run does the work and waits for it. If the lane is idle this goroutine sends
-// the first frame itself: for small vectors waking another takes longer.
+// run does the work and waits for it. If nobody else does this goroutine drives;
+// or where links cannot be polled it sends the first frame itself, if the lane is
+// idle: for small vectors waking another takes longer.
 func (c *Comm) run(ctx context.Context, w *Work) error {
 	if c.board.takes(w) {
 		if ok, err := c.board.run(ctx, w); ok {
 			return err
 		}
 	}
-	if c.begin(w, w.bytes <= helpBytes) {
+	help, drives := c.begin(ctx, w, true)
+	if drives {
+		w.drive(ctx)
+	}
+	if help {
 		stop := context.AfterFunc(ctx, func() { w.giveUp(ctx) })
 		c.lanes[0].help()
 		stop()
@@ -109,9 +122,9 @@ func (c *Comm) run(ctx context.Context, w *Work) error {
 	return w.Wait(ctx)
 }
 
-// begin is start. If help is set and it returns true, the caller must call help
-// of lane 0, which has not been woken.
-func (c *Comm) begin(w *Work, help bool) bool {
+// begin is start. If the caller waits for the work, it tells what that must do
+// first: call help of lane 0, which has not been woken, or drive.
+func (c *Comm) begin(ctx context.Context, w *Work, waits bool) (help, drive bool) {
 	w.c, w.done = c, make(chan struct{})
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -120,25 +133,27 @@ func (c *Comm) begin(w *Work, help bool) bool {
 	c.choose(w)
 	if c.err != nil {
 		w.end(c.err)
-		return false
+		return false, false
 	}
 	if c.size == 1 {
 		w.alone()
-		return false
+		return false, false
 	}
+	drive = waits && c.man(ctx, w)
+	help = waits && w.bytes <= helpBytes && !c.lanes[0].polls
 	c.waiting = append(c.waiting, w)
 	c.helped = help
 	c.launch()
 	c.helped = false
 	switch {
 	case !help:
-		return false
 	case len(c.waiting) > 0 || c.over:
 		c.lanes[0].filled.Signal()
-		return false
+		help = false
+	default:
+		c.running.Add(1) // until help returns: what it sends may be of any work
 	}
-	c.running.Add(1) // until help returns: what it sends may be of any work
-	return true
+	return help, drive
 }
 
 // alone does what a ring of one leaves to do.
@@ -173,6 +188,7 @@ func (c *Comm) launch() {
 		}
 		for _, l := range c.lanes {
 			l.launch(w)
+			l.rouseIfIdle()
 		}
 	}
 }
@@ -191,12 +207,25 @@ func (w *Work) spread() int {
 	return min(w.c.width, 1+w.bytes/w.c.size/laneBytes)
 }
 
+// first returns the first of the lanes that work on the vector: a small one goes
+// over the short lane, if there is one.
+func (w *Work) first() int {
+	if w.algorithm == Exchange && w.c.size == 2 && w.bytes <= shortBytes {
+		return len(w.c.lanes) - 1
+	}
+	return 0
+}
+
+// shortBytes is up to where the short lane is faster.
+const shortBytes = 8 << 10
+
 // uses reports whether the lane is one of those that work on the vector.
 func (w *Work) uses(l *lane) bool {
 	if w.algorithm == Dissemination {
 		return l.index == 0 || l.index >= w.c.width
 	}
-	return l.index < w.lanes
+	first := w.first()
+	return first <= l.index && l.index < first+w.lanes
 }
 
 // fit returns how many elements fit a frame.

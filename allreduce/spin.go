@@ -1,0 +1,66 @@
+package allreduce
+
+import (
+	"runtime"
+	"time"
+)
+
+// A spin is the waiting of somebody who looks again and again: for a while
+// without a pause, because what is on its way arrives within microseconds; then
+// offering the processor to others, because the peer that is waited for may need
+// it; and then no more.
+type spin struct {
+	looks int
+	since time.Time
+	crowd int // so many waits to come offer the processor at once
+}
+
+const (
+	// stubborn is for how long the processor is kept.
+	stubborn = 20 * time.Microsecond
+	// spinTime is for how long sleeping would cost more.
+	spinTime = 400 * time.Microsecond
+	// away is how long an offer takes if somebody takes it.
+	away = 5 * time.Microsecond
+	// crowded is how many waits do not keep the processor after that.
+	crowded = 64
+	// looksPerTime is how often one looks between two looks at the clock.
+	looksPerTime = 4
+)
+
+// reset begins a new wait.
+func (s *spin) reset() { s.looks = 0 }
+
+// again returns true if the caller should look again.
+func (s *spin) again() bool {
+	s.looks++
+	if s.looks == 1 {
+		s.since = time.Now()
+		if s.crowd == 0 {
+			return true
+		}
+		s.crowd--
+		s.looks += crowded
+	}
+	if s.looks%looksPerTime != 0 && s.looks < crowded {
+		return true
+	}
+	switch waited := time.Since(s.since); {
+	case waited < stubborn && s.looks < crowded:
+		return true
+	case waited < spinTime:
+		s.offer()
+		return true
+	}
+	return false
+}
+
+// offer lets our own goroutines and other processes run.
+func (s *spin) offer() {
+	runtime.Gosched()
+	begin := time.Now()
+	yield()
+	if time.Since(begin) > away {
+		s.crowd = crowded
+	}
+}

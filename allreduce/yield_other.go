@@ -1,0 +1,7 @@
+//go:build !linux
+
+package allreduce
+
+import "runtime"
+
+func yield() { runtime.Gosched() }
