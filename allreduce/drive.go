@@ -93,6 +93,9 @@ func (w *Work) drive(ctx context.Context) {
 // turn sends and receives what it can, at most a frame each. It returns whether
 // it has received one, and false in ok when the lane is of no more use.
 func (l *lane) turn() (got, ok bool) {
+	if l.behind.Load() {
+		l.catchUp()
+	}
 	if !l.pump() {
 		return false, false
 	}
@@ -106,6 +109,19 @@ func (l *lane) turn() (got, ok bool) {
 		return true, l.accept(h)
 	}
 	return false, true
+}
+
+// catchUp works on frames that came before their collectives were launched, which
+// otherwise goroutines of their own do.
+func (l *lane) catchUp() {
+	l.c.mu.Lock()
+	all := l.backlog
+	l.backlog = nil
+	l.behind.Store(false)
+	l.c.mu.Unlock()
+	for _, e := range all {
+		l.drain(e)
+	}
 }
 
 // retire ends driving; what is in hand goes to the sending goroutines.

@@ -29,6 +29,7 @@ type lane struct {
 	hand   *outgoing  // what the driver sends: nil or &frame
 	frame  outgoing
 	due    atomic.Bool   // there may be something to send for a driver
+	behind atomic.Bool   // there is a backlog
 	asleep atomic.Bool   // somebody waits on the link
 	shifts atomic.Uint32 // moves on when a driver comes or goes; odd while there is one
 	shift  uint32        // belongs to attend: shifts when it looked last
@@ -40,6 +41,7 @@ type lane struct {
 	sending bool              // somebody sends
 	driven  bool              // a driver sends what is queued
 	handed  *outgoing         // what a driver has left to the sending goroutine
+	backlog []*entry          // for a driver to drain
 	urgent  []segment         // to be sent before the queue
 	filled  *sync.Cond        // queue is not empty, or c.over
 	held    int               // bytes in early frames
@@ -107,7 +109,12 @@ func (l *lane) launch(w *Work) {
 	e.work = w
 	if len(e.early) > 0 || l.gone != nil {
 		e.draining = true
-		l.c.running.Go(func() { l.drain(e) })
+		if l.driven {
+			l.backlog = append(l.backlog, e)
+			l.behind.Store(true)
+		} else {
+			l.c.running.Go(func() { l.drain(e) })
+		}
 	}
 	l.room.Broadcast()
 }

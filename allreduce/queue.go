@@ -264,6 +264,11 @@ func (l *lane) handOver() {
 		l.handed, l.hand = &o, nil
 	}
 	l.driven = false
+	for _, e := range l.backlog {
+		l.c.running.Go(func() { l.drain(e) })
+	}
+	l.backlog = nil
+	l.behind.Store(false)
 	if l.handed != nil || len(l.queue) > 0 || len(l.urgent) > 0 || l.c.over {
 		l.filled.Signal()
 	}

@@ -10,9 +10,10 @@ import (
 // offering the processor to others, because the peer that is waited for may need
 // it; and then no more.
 type spin struct {
-	looks int
-	since time.Time
-	crowd int // so many waits to come offer the processor at once
+	looks  int
+	since  time.Time
+	crowd  int // so many waits to come offer the processor at once
+	offers int
 }
 
 const (
@@ -24,6 +25,10 @@ const (
 	away = 5 * time.Microsecond
 	// crowded is how many waits do not keep the processor after that.
 	crowded = 64
+	// goroutineOffers is how often other processes are let run for each time that
+	// our own goroutines are: they have other processors, and to let them run may
+	// wake a thread to look for some.
+	goroutineOffers = 32
 	// looksPerTime is how often one looks between two looks at the clock.
 	looksPerTime = 4
 )
@@ -57,7 +62,9 @@ func (s *spin) again() bool {
 
 // offer lets our own goroutines and other processes run.
 func (s *spin) offer() {
-	runtime.Gosched()
+	if s.offers++; s.offers%goroutineOffers == 0 {
+		runtime.Gosched()
+	}
 	begin := time.Now()
 	yield()
 	if time.Since(begin) > away {
