@@ -211,6 +211,9 @@ func (l *lane) Read(p []byte) (int, error) {
 		}
 		n, err := l.link.TryRead(p)
 		switch {
+		case n > 0 && len(p) >= longBytes:
+			l.idle.arrived(n)
+			return n, nil
 		case n > 0 || err != nil || len(p) == 0:
 			l.idle.reset()
 			return n, err

@@ -14,6 +14,7 @@ type spin struct {
 	since  time.Time
 	crowd  int // so many waits to come offer the processor at once
 	offers int
+	slow   int // so many waits to come are not worth looking at all
 }
 
 const (
@@ -29,12 +30,28 @@ const (
 	// our own goroutines are: they have other processors, and to let them run may
 	// wake a thread to look for some.
 	goroutineOffers = 32
+	// slowBytes is how many bytes a link that is not slow brings in a microsecond.
+	slowBytes = 256
+	// slowWaits is how many waits sleep at once before the link is looked at again.
+	slowWaits = 16
+	// longBytes is where a body begins to be long.
+	longBytes = 16 << 10
 	// looksPerTime is how often one looks between two looks at the clock.
 	looksPerTime = 4
 )
 
 // reset begins a new wait.
 func (s *spin) reset() { s.looks = 0 }
+
+// arrived is reset when n bytes of a long body have arrived. Where that is little
+// for the time that it took, a slow link carries them, and looking for every
+// packet would keep a processor busy for as long as the body takes.
+func (s *spin) arrived(n int) {
+	if s.looks > 0 && n < longBytes && n < slowBytes*int(time.Since(s.since)/time.Microsecond) {
+		s.slow = slowWaits
+	}
+	s.reset()
+}
 
 // again returns true if the caller should look again.
 func (s *spin) again() bool {
@@ -46,6 +63,10 @@ func (s *spin) again() bool {
 		}
 		s.crowd--
 		s.looks += crowded
+	}
+	if s.slow > 0 && s.looks == 2 {
+		s.slow--
+		return false
 	}
 	if s.looks%looksPerTime != 0 && s.looks < crowded {
 		return true
