@@ -2,6 +2,7 @@ package tcp
 
 import (
 	"net"
+	"slices"
 	"syscall"
 )
 
@@ -10,7 +11,7 @@ import (
 // and so costs a third of the bandwidth. Without permission it stays as it is.
 func tune(c *net.TCPConn) {
 	addr, ok := c.RemoteAddr().(*net.TCPAddr)
-	if !ok || !addr.IP.IsLoopback() {
+	if !ok || !onThisHost(addr.IP) {
 		return
 	}
 	raw, err := c.SyscallConn()
@@ -23,5 +24,17 @@ func tune(c *net.TCPConn) {
 				return
 			}
 		}
+	})
+}
+
+// onThisHost reports whether an address is one of this host's own.
+func onThisHost(ip net.IP) bool {
+	if ip.IsLoopback() {
+		return true
+	}
+	own, _ := net.InterfaceAddrs() // without them it only stays slower
+	return slices.ContainsFunc(own, func(a net.Addr) bool {
+		n, ok := a.(*net.IPNet)
+		return ok && n.IP.Equal(ip)
 	})
 }
