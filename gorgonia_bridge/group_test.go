@@ -245,6 +245,8 @@ func loseAndGain(t *testing.T, newSolver func() gorgonia.Solver) {
 	lost := make(chan struct{})
 	joined := make(chan struct{})
 	closeJoined := sync.OnceFunc(func() { close(joined) })
+	passes := make(chan struct{})
+	closePasses := sync.OnceFunc(func() { close(passes) })
 	c.heard = func(e event) {
 		if slices.Contains(e.Peers, "p3") {
 			closeJoined()
@@ -262,6 +264,13 @@ func loseAndGain(t *testing.T, newSolver func() gorgonia.Solver) {
 				return errLost
 			case i == 0 && s.Step == 12: // nobody ends before the newcomer is in
 				return wait(ctx, joined)
+			case i == 0 && s.Step > 12: // nor before its ring is open, between two steps
+				select {
+				case <-passes:
+				case <-time.After(20 * time.Millisecond):
+				}
+			case i == size:
+				closePasses()
 			}
 			return nil
 		})
