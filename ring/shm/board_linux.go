@@ -21,6 +21,7 @@ type board struct {
 	arena  *Arena // ours
 	temper
 	glance int    // how often the processor pauses before we take a look at the clock
+	shared bool   // peers outnumber processors: who looks again and again holds others up
 	nights uint64 // how often we have dozed
 }
 
@@ -30,16 +31,21 @@ const (
 	// glances are some hundred nanoseconds; fewGlances where processors are few.
 	glances    = 64
 	fewGlances = 4
+	// goroutines is every how many offers to other processes our own goroutines get
+	// one: it may start a thread, for which there is no processor.
+	goroutines = 32
 	// napTime doubles with every doze of one wait, up to longNap: whoever waits
 	// for a peer that computes should not take its processor.
 	napTime = 50 * time.Microsecond
-	longNap = 2 * time.Millisecond
+	// longYield is how long processors are offered where there are too few.
+	longYield = 300 * time.Microsecond
+	longNap   = 2 * time.Millisecond
 )
 
 func newBoard(rank int, mem, arenas [][]byte, arena *Arena) *board {
 	b := &board{rank: rank, mem: mem, arenas: arenas, arena: arena, temper: temper{spin: maxSpin}, glance: glances}
 	if len(mem) > runtime.NumCPU() {
-		b.glance = fewGlances
+		b.glance, b.shared = fewGlances, true
 	}
 	return b
 }
@@ -100,8 +106,11 @@ func (b *board) Await(rank, at int, value uint64, quit func() error) (uint64, er
 func (b *board) linger(rank, at int, value uint64, quit func() error) (uint64, error) {
 	w := b.word(rank, at)
 	begin := time.Now()
-	looks, nap := b.begin(), napTime
-	for {
+	looks, offers, nap := b.begin(), yieldTime, napTime
+	if b.shared {
+		looks, offers = 0, longYield
+	}
+	for i := 1; ; i++ {
 		err := quit() // before the look: what was posted before still counts
 		if v := w.Load(); v >= value {
 			received()
@@ -114,7 +123,9 @@ func (b *board) linger(rank, at int, value uint64, quit func() error) (uint64, e
 		switch waited := time.Since(begin); {
 		case waited < looks:
 			pause(pauses)
-		case waited < looks+yieldTime:
+		case waited < looks+offers && b.shared && i%goroutines != 0:
+			unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		case waited < looks+offers:
 			b.yield()
 		default:
 			b.doze(rank, at, value, nap)
