@@ -54,9 +54,13 @@ func newConvNet(t testing.TB, dtype tensor.Dtype, rows int) *net {
 	if _, err := gorgonia.Grad(loss, n.params...); err != nil {
 		t.Fatal(err)
 	}
-	n.vm = gorgonia.NewTapeMachine(n.graph, gorgonia.BindDualValues(n.params...))
-	t.Cleanup(func() { n.vm.Close() })
 	return n
+}
+
+// start makes the machine of a net that has none.
+func (n *net) start(t testing.TB, opt gorgonia.VMOpt) {
+	n.vm = gorgonia.NewTapeMachine(n.graph, opt)
+	t.Cleanup(func() { n.vm.Close() })
 }
 
 // convPass trains with as many images as there are rows.
@@ -80,6 +84,7 @@ func TestPeersTrainConvNetsLikeOne(t *testing.T) {
 		for _, dtype := range both {
 			tolerance := toleranceOf(name, dtype)
 			alone := newConvNet(t, dtype, convBatch)
+			alone.start(t, gorgonia.BindDualValues(alone.params...))
 			s := newSolver()
 			for step := range steps {
 				if err := alone.convPass(step*convBatch, s); err != nil {
@@ -87,9 +92,9 @@ func TestPeersTrainConvNetsLikeOne(t *testing.T) {
 				}
 			}
 			want := alone.weights(t)
-			for _, size := range []int{2, 3} {
+			for size, hidden := range map[int]bool{2: true, 3: true, 4: false} {
 				t.Run(fmt.Sprintf("%s/%v/%d", name, dtype, size), func(t *testing.T) {
-					ws := trainConvNets(t, dtype, size, newSolver)
+					ws := trainConvNets(t, dtype, size, hidden, newSolver)
 					for i, got := range ws[0].weights(t) {
 						if math.IsNaN(got) || math.Abs(got-want[i]) > tolerance*(1+math.Abs(want[i])) {
 							t.Fatalf("weight %d is %v, want %v", i, got, want[i])
@@ -98,6 +103,9 @@ func TestPeersTrainConvNetsLikeOne(t *testing.T) {
 					for _, w := range ws {
 						if w.bridge.ParamsHash() != ws[0].bridge.ParamsHash() {
 							t.Errorf("two peers differ:\n%v\n%v", w.weights(t), ws[0].weights(t))
+						}
+						if late := w.bridge.Stats().Late; (late == 0) != hidden {
+							t.Errorf("%d gradients were late, with the option VM: %t", late, hidden)
 						}
 					}
 				})
@@ -117,7 +125,8 @@ func toleranceOf(solver string, dtype tensor.Dtype) float64 {
 	return 1e-4
 }
 
-func trainConvNets(t *testing.T, dtype tensor.Dtype, size int, newSolver func() gorgonia.Solver) []*worker {
+// trainConvNets trains the peers; hidden: communication behind the backward pass.
+func trainConvNets(t *testing.T, dtype tensor.Dtype, size int, hidden bool, newSolver func() gorgonia.Solver) []*worker {
 	t.Helper()
 	_, comms := newComms(t, size)
 	rows := convBatch / size
@@ -129,7 +138,11 @@ func trainConvNets(t *testing.T, dtype tensor.Dtype, size int, newSolver func() 
 			t.Fatal(errs[i])
 		}
 		w.solver = w.bridge.Solver(newSolver())
-		ws[i] = w
+		if ws[i] = w; hidden {
+			w.start(t, w.bridge.VM())
+		} else {
+			w.start(t, gorgonia.BindDualValues(w.params...))
+		}
 	}
 	together(size, func(i int) {
 		for step := 0; step < steps && errs[i] == nil; step++ {
