@@ -99,7 +99,7 @@ func (m *model) convolution(x *gorgonia.Node, name string, filters int, rng *ran
 	w := m.input("w"+name, he(rng, filters*in*9, in*9), filters, in, 3, 3)
 	b := m.input("b"+name, make([]float32, filters), 1, filters, 1, 1)
 	m.params = append(m.params, w, b)
-	x, err := gorgonia.Conv2d(x, w, tensor.Shape{3, 3}, []int{1, 1}, []int{1, 1}, []int{1, 1})
+	x, err := blas.Conv2d(x, w, tensor.Shape{3, 3}, []int{1, 1}, []int{1, 1}, []int{1, 1})
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func (m *model) convolution(x *gorgonia.Node, name string, filters int, rng *ran
 	if x, err = gorgonia.Rectify(x); err != nil {
 		return nil, err
 	}
-	return gorgonia.MaxPool2D(x, tensor.Shape{2, 2}, []int{0, 0}, []int{2, 2})
+	return blas.MaxPool2D(x, tensor.Shape{2, 2}, []int{0, 0}, []int{2, 2})
 }
 
 // dense adds the hidden layers and the one that tells the classes apart.

@@ -259,7 +259,7 @@ func TestElementwiseInto(t *testing.T) {
 // for bit, and with gonum's product much the same.
 func TestTrain(t *testing.T) {
 	defer gorgonia.Use(gonum.Implementation{})
-	for _, build := range []func(batch int, engine tensor.Engine) *net{perceptron, convolutional} {
+	for _, build := range []func(batch int, engine tensor.Engine) *net{perceptron, convolutional, convolutionalOurs} {
 		const batch, steps = 6, 4
 		train := func(b gorgonia.BLAS, e tensor.Engine) (losses []float32) {
 			gorgonia.Use(b)

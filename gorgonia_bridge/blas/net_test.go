@@ -78,13 +78,24 @@ func perceptron(batch int, engine tensor.Engine) *net {
 
 // convolutional has three layers of 3×3 convolutions, and two dense ones.
 func convolutional(batch int, engine tensor.Engine) *net {
+	return convolve(batch, engine, gorgonia.Conv2d, gorgonia.MaxPool2D)
+}
+
+// convolutionalOurs is the same with our layers.
+func convolutionalOurs(batch int, engine tensor.Engine) *net {
+	return convolve(batch, engine, Conv2d, MaxPool2D)
+}
+
+func convolve(batch int, engine tensor.Engine,
+	conv func(_, _ *gorgonia.Node, _ tensor.Shape, _, _, _ []int) (*gorgonia.Node, error),
+	pool func(_ *gorgonia.Node, _ tensor.Shape, _, _ []int) (*gorgonia.Node, error)) *net {
 	n := newNet()
 	x := n.tensor("x", 1, batch, 1, 28, 28)
 	for _, channels := range []int{32, 64, 128} {
 		in := x.Shape()[1]
 		w := n.param(0.3/float64(in), channels, in, 3, 3)
-		x = gorgonia.Must(gorgonia.Conv2d(x, w, tensor.Shape{3, 3}, []int{1, 1}, []int{1, 1}, []int{1, 1}))
-		x = gorgonia.Must(gorgonia.MaxPool2D(gorgonia.Must(gorgonia.Rectify(x)), tensor.Shape{2, 2}, []int{0, 0}, []int{2, 2}))
+		x = gorgonia.Must(conv(x, w, tensor.Shape{3, 3}, []int{1, 1}, []int{1, 1}, []int{1, 1}))
+		x = gorgonia.Must(pool(gorgonia.Must(gorgonia.Rectify(x)), tensor.Shape{2, 2}, []int{0, 0}, []int{2, 2}))
 	}
 	x = gorgonia.Must(gorgonia.Reshape(x, tensor.Shape{batch, 128 * 9}))
 	return n.finish(n.dense(gorgonia.Must(gorgonia.Rectify(n.dense(x, 625))), classes), engine)
@@ -113,7 +124,7 @@ func BenchmarkStep(b *testing.B) {
 		name  string
 		batch int
 		build func(batch int, engine tensor.Engine) *net
-	}{{"mlp", 128, perceptron}, {"conv", 32, convolutional}} {
+	}{{"mlp", 128, perceptron}, {"conv", 32, convolutional}, {"conv-ours", 32, convolutionalOurs}} {
 		for _, with := range []struct {
 			name   string
 			blas   gorgonia.BLAS

@@ -2,7 +2,9 @@
 // without cgo. Two lines switch it on:
 //
 //	gorgonia.Use(blas.Implementation{})                                // matrix products
-//	gorgonia.NewTapeMachine(g, gorgonia.WithEngine(blas.Engine{}), …)  // transposes, comparisons
+//	gorgonia.NewTapeMachine(g, gorgonia.WithEngine(blas.Engine{}), …)  // transposes, comparisons, sums
+//
+// Conv2d and MaxPool2D stand in for Gorgonia's in convolutional nets.
 //
 // The product is blocked as in Goto and van de Geijn, "Anatomy of
 // High-Performance Matrix Multiplication" (2008): strips of both operands are
