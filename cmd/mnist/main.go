@@ -42,6 +42,8 @@ type settings struct {
 	batch  int
 	shard  int
 	lr     float64
+	solver string
+	scale  float64
 	seed   uint64
 	data   string
 	shape  shape
@@ -56,7 +58,9 @@ func parseSettings(args []string, stderr io.Writer) (settings, error) {
 	f.Uint64Var(&s.steps, "steps", 0, "end after so many `steps`; 0: see -epochs")
 	f.IntVar(&s.batch, "batch", 128, "samples in a step, over all peers, however many there are")
 	f.IntVar(&s.shard, "shard", 0, "samples in one pass of one peer (default an eighth of the batch)")
-	f.Float64Var(&s.lr, "lr", 0.001, "learning rate of Adam")
+	f.Float64Var(&s.lr, "lr", 0.001, "learning rate; the largest one, where it changes")
+	f.StringVar(&s.solver, "solver", "adam", "adam, momentum, or for large batches lars or lamb")
+	f.Float64Var(&s.scale, "scale", 1, "how many `times` the batch is as large as the one that -lr of momentum is for: scales it, with warm-up")
 	f.Uint64Var(&s.seed, "seed", 1, "of weights, order of samples, and generated digits")
 	f.StringVar(&s.data, "data", "", "`directory` with the IDX files of MNIST, plain or .gz (default: generate digits)")
 	kind := f.String("model", "mlp", "mlp, or conv: two layers of 3×3 filters before the hidden ones")
@@ -98,7 +102,7 @@ func (s settings) validate() error {
 	case !(s.lr > 0):
 		return fmt.Errorf("-lr %v, want more than 0", s.lr)
 	}
-	return nil
+	return s.validateSolver()
 }
 
 func parseWidths(list string) ([]int, error) {

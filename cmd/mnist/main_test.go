@@ -34,6 +34,9 @@ func TestSettingsAreChecked(t *testing.T) {
 		"-hidden 12,x":          `"x" is not a width`,
 		"-hidden 0":             `"0" is not a width`,
 		"-model cnn":            `-model "cnn", want mlp or conv`,
+		"-solver sgd":           `-solver "sgd", want one of [adam momentum lars lamb]`,
+		"-scale 0.5":            "-scale 0.5, want at least 1",
+		"-scale 4":              "-scale is for -solver momentum, not adam",
 		"somewhere":             `unexpected argument "somewhere"`,
 		"-data /does/not/exist": "/does/not/exist: file does not exist: expected the file t10k-images-idx3-ubyte",
 	} {
@@ -90,6 +93,23 @@ func parseSummary(t *testing.T, out string) summary {
 		t.Errorf("no line of progress before the summary:\n%s", out)
 	}
 	return s
+}
+
+// Every solver learns, with a rate that ends at 0 in the last step.
+func TestSolversLearn(t *testing.T) {
+	for args, least := range map[string]float64{
+		"-solver momentum -lr 0.02 -scale 4": 0.6,
+		"-solver lars -lr 1":                 0.6,
+		"-solver lamb -lr 0.02":              0.6,
+	} {
+		var out bytes.Buffer
+		if err := run(t.Context(), strings.Fields("-steps 60 -hidden 32 "+args), &out, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		if s := parseSummary(t, out.String()); s.Accuracy < least {
+			t.Errorf("%s: accuracy %.3f, want at least %.2f", args, s.Accuracy, least)
+		}
+	}
 }
 
 // Any number of peers comes to the same parameters up to rounding, and all peers
