@@ -3,7 +3,7 @@
 # of gorgonia_bridge's TestShapedLinks in each of N network namespaces, which are
 # joined by a bridge and have links of RATE both ways. Needs root, ip and tc.
 #
-#	bench/shaped.sh 4 100mbit "sleep 40000" "sleep 40000 late" "sleep 80000"
+#	bench/shaped.sh 4 100mbit "sleep 40000" "sleep 40000 late" "sleep 40000 measured"
 #	bench/shaped.sh 2 2gbit conv "conv late"
 set -e
 N=$1 RATE=$2

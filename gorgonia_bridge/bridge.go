@@ -116,7 +116,7 @@ type options struct {
 
 // BucketBytes sets how many bytes of gradients wait for each other before they
 // travel together: for the first bucket, and for each of the others. It must be
-// the same on all peers. By default it is 256 KiB and 1 MiB.
+// the same on all peers. By default it is 64 KiB and 256 KiB.
 func BucketBytes(first, others int) Option {
 	return func(o *options) { o.plan, o.fixed = plan{first, others}, true }
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,8 +23,8 @@ import (
 // TestShapedLinks is one peer of a measurement: bench/shaped.sh runs it in
 // network namespaces of which the links are slow. RINGRUN_SHAPED says what to
 // train: "sleep 40000", ten layers of so many parameters that are slept through,
-// 10 ms forward and 20 ms backward, or "conv", a convolutional net. A second word
-// "late" leaves out the option VM.
+// 10 ms forward and 20 ms backward, or "conv", a convolutional net. Further words:
+// "late" leaves out the option VM, "measured" gives MeasuredBuckets.
 func TestShapedLinks(t *testing.T) {
 	what := os.Getenv("RINGRUN_SHAPED")
 	if what == "" {
@@ -42,28 +43,33 @@ func TestShapedLinks(t *testing.T) {
 }
 
 func shaped(ctx context.Context, g *elastic.Group, what string) error {
-	var kind, when string
-	var n int
-	if _, err := fmt.Sscanf(what, "sleep %d %s", &n, &when); err == nil || n > 0 {
-		kind = "sleep"
-	} else if _, err := fmt.Sscan(what, &kind, &when); err != nil && kind != "conv" {
+	words := strings.Fields(what)
+	graph, params := G.NewGraph(), G.Nodes(nil)
+	switch words[0] {
+	case "sleep":
+		n, err := strconv.Atoi(words[1])
+		if err != nil {
+			return err
+		}
+		params = sleepers(graph, n)
+	case "conv":
+		params = convolutions(graph)
+	default:
 		return fmt.Errorf("RINGRUN_SHAPED is %q", what)
 	}
-	graph, params := G.NewGraph(), G.Nodes(nil)
-	if kind == "sleep" {
-		params = sleepers(graph, n)
-	} else {
-		params = convolutions(graph)
+	var opts []Option
+	if slices.Contains(words, "measured") {
+		opts = append(opts, MeasuredBuckets())
 	}
-	b, err := Attach(g, params)
+	b, err := Attach(g, params, opts...)
 	if err != nil {
 		return err
 	}
-	option := b.VM()
-	if when == "late" {
-		option = G.BindDualValues(params...)
+	machine := []G.VMOpt{b.VM()}
+	if slices.Contains(words, "late") {
+		machine = []G.VMOpt{G.BindDualValues(params...), G.WithEngine(blas.Engine{})}
 	}
-	vm := G.NewTapeMachine(graph, option)
+	vm := G.NewTapeMachine(graph, machine...)
 	defer vm.Close()
 	s := b.Solver(ours.NewSGD(ours.WithLearnRate(1e-6)))
 	if err := g.Sync(ctx); err != nil {
