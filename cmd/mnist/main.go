@@ -48,6 +48,7 @@ type settings struct {
 	data   string
 	shape  shape
 	save   string
+	stats  bool
 }
 
 func parseSettings(args []string, stderr io.Writer) (settings, error) {
@@ -66,6 +67,7 @@ func parseSettings(args []string, stderr io.Writer) (settings, error) {
 	kind := f.String("model", "mlp", "mlp, or conv: two layers of 3×3 filters before the hidden ones")
 	hidden := f.String("hidden", "128", "`widths` of the hidden layers, such as 512,512; none for a linear model")
 	f.StringVar(&s.save, "save", "", "`file` to write the parameters to: in order, little-endian")
+	f.BoolVar(&s.stats, "stats", false, "say at the end how well communication was hidden behind the passes")
 	if err := f.Parse(args); err != nil {
 		return settings{}, err
 	}
@@ -159,6 +161,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	sum, err := result.finish(s, test)
 	if err != nil {
 		return err
+	}
+	if s.stats {
+		fmt.Fprintf(stdout, "stats %v\n", result.bridge.Stats())
 	}
 	b, err := json.Marshal(sum)
 	if err != nil {
