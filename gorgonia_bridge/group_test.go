@@ -100,7 +100,13 @@ var groupSamples = elastic.Samples{Count: 50, Batch: batch, Shard: shard, Epochs
 
 // trainShards is the loop of a user.
 func trainShards(ctx context.Context, g *elastic.Group, w *worker, each func(elastic.Shard) error) error {
-	for s, err := range g.Shards(ctx, groupSamples) {
+	return trainEpochs(ctx, g, w, groupSamples.Epochs, each)
+}
+
+func trainEpochs(ctx context.Context, g *elastic.Group, w *worker, epochs int, each func(elastic.Shard) error) error {
+	samples := groupSamples
+	samples.Epochs = epochs
+	for s, err := range g.Shards(ctx, samples) {
 		if err == nil {
 			err = each(s)
 		}
@@ -257,12 +263,12 @@ func loseAndGain(t *testing.T, newSolver func() gorgonia.Solver) {
 		if ws[i], err = attached(t, g, o, newSolver()); err != nil {
 			return err
 		}
-		return trainShards(ctx, g, ws[i], func(s elastic.Shard) error {
+		return trainEpochs(ctx, g, ws[i], 150, func(s elastic.Shard) error {
 			switch {
 			case i == 1 && s.Step == 5:
 				close(lost)
 				return errLost
-			case i == 0 && s.Step == 12: // nobody ends before the newcomer is in
+			case i == 0 && s.Step == 12: // soon after that its ring stands, and it comes in between two steps
 				return wait(ctx, joined)
 			case i == 0 && s.Step > 12: // nor before its ring is open, between two steps
 				select {
