@@ -107,6 +107,7 @@ type cluster struct {
 	state   func(p *peer) State              // default: the model
 	loop    func(ctx context.Context, g *Group, p *peer) error
 	minimum int                               // Config.MinSize
+	hosts   []string                          // Config.Host of peer 0, 1, …, and again
 	grace   time.Duration                     // Config.Grace
 	vector  func(g *Group, p *peer) []float64 // what is reduced, at least of one element for each sample; default: not in the arena
 	diverge string                            // Config.OnDivergence
@@ -121,6 +122,13 @@ func newCluster(t *testing.T, s Samples) *cluster {
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	t.Cleanup(cancel)
 	return &cluster{t: t, ctx: ctx, samples: s, secret: []byte("a secret of the test"), addr: make(chan string, 1)}
+}
+
+func (c *cluster) host(i int) string {
+	if len(c.hosts) == 0 {
+		return ""
+	}
+	return c.hosts[i%len(c.hosts)]
 }
 
 // Events is a launcher that hears what a peer reports.
@@ -147,6 +155,7 @@ func (c *cluster) start(size int) *peer {
 		MinSize:    c.minimum,
 		Grace:      c.grace,
 
+		Host:         c.host(i),
 		Audit:        c.audit,
 		VerifyEvery:  4,
 		OnDivergence: c.diverge,
