@@ -19,6 +19,7 @@ import (
 	"math"
 
 	"github.com/ringrun/ringrun/allreduce"
+	"github.com/ringrun/ringrun/ring"
 )
 
 // Comm is what is measured: an *allreduce.Comm, or in tests one with a fault.
@@ -42,6 +43,7 @@ type Comm interface {
 	Barrier(ctx context.Context) error
 	Algorithms() []allreduce.Algorithm
 	Choice(x allreduce.Vector) allreduce.Algorithm
+	Ways(ctx context.Context, among []int) ([][]ring.Way, error)
 }
 
 // A Job is one measurement, alike on all peers. Exactly one field is set.
@@ -51,6 +53,7 @@ type Job struct {
 
 	Perceptron *Perceptron `json:"perceptron,omitempty"` // needs a group: see Serve
 	Contest    *Contest    `json:"contest,omitempty"`
+	Matrix     *Matrix     `json:"matrix,omitempty"`
 }
 
 // Run takes part in the job. On rank 0 it calls report for each result and
@@ -63,6 +66,8 @@ func (j Job) Run(ctx context.Context, c Comm, report func(Result), progress func
 		return j.Training.Run(ctx, c, report, progress)
 	case j.Contest != nil:
 		return j.Contest.Run(ctx, c, report, progress)
+	case j.Matrix != nil:
+		return j.Matrix.Run(ctx, c, report, progress)
 	}
 	return fmt.Errorf("bench: a job without content")
 }
@@ -74,6 +79,7 @@ type Result struct {
 
 	Train   *TrainResult   `json:"train,omitempty"`
 	Contest *ContestResult `json:"contest,omitempty"`
+	Matrix  *MatrixResult  `json:"matrix,omitempty"`
 }
 
 // exchange gives every peer everybody's numbers, in rank order. It is also a

@@ -4,6 +4,7 @@
 //	ringbench allreduce -n 2 -sizes 4,1K,64K,1M,16M,64M
 //	ringbench allgather -n 4 -sizes 1M; and all others that "ringbench help" names
 //	ringbench select -n 4 -transport tcp
+//	ringbench matrix -n 4
 //	ringbench scale -n 1,2,4 -model resnet50,vgg16 -plot scale.svg
 //	ringbench kernels
 package main
@@ -59,13 +60,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cmd := &cli.Command{
 		Name:           "ringbench",
 		Usage:          "measure all-reduce and emulated training on peers of this machine",
-		Commands:       append(p.sweepCommands(), p.selectCommand(), p.scaleCommand(), p.versusCommand(), p.torchCommand(), p.kernelsCommand()),
+		Commands:       append(p.sweepCommands(), p.selectCommand(), p.matrixCommand(), p.scaleCommand(), p.versusCommand(), p.torchCommand(), p.kernelsCommand()),
 		Writer:         stdout,
 		ErrWriter:      stderr,
 		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // run does it
 		Action: func(_ context.Context, c *cli.Command) error {
 			if c.Args().Present() {
-				return fmt.Errorf("no command %q; there are %s, select, scale, versus, versus-torch and kernels", c.Args().First(), strings.Join(bench.Collectives(), ", "))
+				return fmt.Errorf("no command %q; there are %s, select, matrix, scale, versus, versus-torch and kernels", c.Args().First(), strings.Join(bench.Collectives(), ", "))
 			}
 			return cli.ShowAppHelp(c)
 		},
