@@ -40,6 +40,7 @@ import (
 	"github.com/ringrun/ringrun/allreduce"
 	"github.com/ringrun/ringrun/allreduce/codec"
 	"github.com/ringrun/ringrun/membership"
+	"github.com/ringrun/ringrun/ring"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
@@ -50,7 +51,7 @@ type Config struct {
 	Transport  string        // "auto" (default: shared memory on one host, else TCP), "shm", "tcp" or "rtc"
 	Batch      string        // "constant" (default): Samples.Batch is of all peers together; "scale": of each; the same on all peers
 	Codec      string        // "raw" (default), "half" or "zstd"; the same on all peers
-	Host       string        // the host that this peer is on; default: what the kernel says, so that others in the same container or namespace of the network are on the same one
+	Host       string        // the host that this peer is on; default: what the kernel says of boot and namespaces
 	Size       int           // peers to wait for before the first step; default 1
 	MinSize    int           // with fewer peers than this Run ends; default 1
 	Silence    time.Duration // a neighbour that is silent so long is lost; default 1 s
@@ -60,6 +61,12 @@ type Config struct {
 	Drain <-chan struct{} // when it is closed, this peer leaves as by Group.Drain; default: never
 	Grace time.Duration   // how long that may take; default 30 s
 
+	// Order is how peers stand in the ring: "hosts" (default), those of a host
+	// together, or "measured": the hosts, too, by what the links between them
+	// carry, which is measured when a generation begins with hosts that it was
+	// not measured for. The same on all peers.
+	Order string
+
 	// Audit lets this peer report what each committed step consumed, see Record.
 	// Of the peers with the same name here one does, and the others when it dies.
 	// Default: none.
@@ -67,6 +74,8 @@ type Config struct {
 
 	VerifyEvery  int    // steps from one comparison of the peers' states to the next; default 64, less than 0: compare nothing
 	OnDivergence string // "heal" (default): who differs from most of the others gets their state; or "stop"
+
+	measure func(ctx context.Context, comm *allreduce.Comm, leaders []int) ([][]ring.Way, error) // Comm.Ways, but in tests
 }
 
 // State is what all peers must hold in common and a newcomer lacks: parameters,
@@ -93,6 +102,14 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Batch == "" {
 		c.Batch = "constant"
+	}
+	if c.Order == "" {
+		c.Order = "hosts"
+	}
+	if c.measure == nil {
+		c.measure = func(ctx context.Context, comm *allreduce.Comm, leaders []int) ([][]ring.Way, error) {
+			return comm.Ways(ctx, leaders)
+		}
 	}
 	if c.OnDivergence == "" {
 		c.OnDivergence = "heal"
@@ -121,6 +138,9 @@ func (c Config) withDefaults() Config {
 func (c Config) validate() error {
 	if !slices.Contains([]string{"auto", "shm", "tcp", "rtc"}, c.Transport) {
 		return fmt.Errorf("elastic: transport %q, want auto, shm, tcp or rtc", c.Transport)
+	}
+	if c.Order != "hosts" && c.Order != "measured" {
+		return fmt.Errorf("elastic: order %q, want hosts or measured", c.Order)
 	}
 	if _, err := codec.ByName(c.Codec); err != nil {
 		return fmt.Errorf("elastic: %w", err)
@@ -159,6 +179,7 @@ func FromEnv() (Config, error) {
 
 		Batch:        os.Getenv("RINGRUN_BATCH_POLICY"),
 		Audit:        os.Getenv("RINGRUN_AUDIT"),
+		Order:        os.Getenv("RINGRUN_ORDER"),
 		OnDivergence: os.Getenv("RINGRUN_ON_DIVERGENCE"),
 	}
 	if s := os.Getenv("RINGRUN_MIN_N"); s != "" {

@@ -44,7 +44,10 @@ func (g *Group) open(ctx context.Context, gen *generation) error {
 		return err
 	}
 	gen.comm = allreduce.New(r, g.comm)
-	if err = g.level(ctx, gen); err == nil {
+	if err = g.reorder(ctx, gen); err == nil {
+		err = g.level(ctx, gen)
+	}
+	if err == nil {
 		err = g.tune(ctx, gen)
 	}
 	if err != nil {

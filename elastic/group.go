@@ -52,6 +52,7 @@ type Group struct {
 	shut     time.Time       // since then no ring has opened
 	founding bool            // this peer is one of those that the group began with
 	tuning   tuning
+	measured string // names the hosts between which links were measured
 
 	state   State
 	digest  []byte

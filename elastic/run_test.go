@@ -17,6 +17,7 @@ import (
 
 	"github.com/ringrun/ringrun/allreduce"
 	"github.com/ringrun/ringrun/membership"
+	"github.com/ringrun/ringrun/ring"
 )
 
 var errKilled = errors.New("killed by the test")
@@ -106,8 +107,10 @@ type cluster struct {
 	heard   func(p *peer, e event)           // called on every report
 	state   func(p *peer) State              // default: the model
 	loop    func(ctx context.Context, g *Group, p *peer) error
-	minimum int                               // Config.MinSize
-	hosts   []string                          // Config.Host of peer 0, 1, …, and again
+	minimum int      // Config.MinSize
+	hosts   []string // Config.Host of peer 0, 1, …, and again
+	order   string   // Config.Order
+	measure func(ctx context.Context, comm *allreduce.Comm, leaders []int) ([][]ring.Way, error)
 	grace   time.Duration                     // Config.Grace
 	vector  func(g *Group, p *peer) []float64 // what is reduced, at least of one element for each sample; default: not in the arena
 	diverge string                            // Config.OnDivergence
@@ -156,6 +159,8 @@ func (c *cluster) start(size int) *peer {
 		Grace:      c.grace,
 
 		Host:         c.host(i),
+		Order:        c.order,
+		measure:      c.measure,
 		Audit:        c.audit,
 		VerifyEvery:  4,
 		OnDivergence: c.diverge,

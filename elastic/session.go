@@ -34,6 +34,7 @@ type meta struct {
 	SHM       string   `json:"shm,omitempty"`
 	Audit     string   `json:"audit,omitempty"` // Config.Audit
 	Host      string   `json:"host,omitempty"`  // shm.Identity, if it has an address there
+	Order     string   `json:"order"`           // Config.Order
 	Place     string   `json:"place"`           // which host it is on, whether it shares memory or not
 }
 
@@ -42,7 +43,7 @@ type meta struct {
 // through the node itself.
 func join(ctx context.Context, cfg Config, arena *shm.Arena) (*session, error) {
 	s := &session{book: &addressBook{}, logger: cfg.Logger}
-	m := meta{Transport: cfg.Transport, Codec: cfg.Codec, Audit: cfg.Audit, Place: cfg.place()}
+	m := meta{Transport: cfg.Transport, Codec: cfg.Codec, Audit: cfg.Audit, Order: cfg.Order, Place: cfg.place()}
 	if cfg.Membership.ID == "" {
 		cfg.Membership.ID = "peer-" + fmt.Sprintf("%x", randomBytes(4))
 	}
@@ -186,6 +187,9 @@ func (s *session) learn(v membership.View) error {
 	}
 	if own.Codec != group.Codec {
 		return fmt.Errorf("elastic: %s uses codec %s, but this peer (%s) uses %s", first, group.Codec, s.node.ID(), own.Codec)
+	}
+	if own.Order != group.Order {
+		return fmt.Errorf("elastic: %s orders the ring by %s, but this peer (%s) by %s", first, group.Order, s.node.ID(), own.Order)
 	}
 	if own.Transport == "shm" && !own.sharesWith(group) {
 		return fmt.Errorf("elastic: %s is on %q, but this peer (%s) on %q: transport shm does not reach so far", first, group.Host, s.node.ID(), own.Host)

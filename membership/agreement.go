@@ -54,6 +54,7 @@ type agreement struct {
 
 	quorum func(v View, dead, have ids) bool
 	near   func(meta []byte) string // see together; may be nil
+	order  []string                 // see prefer
 }
 
 type newcomer struct {

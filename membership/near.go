@@ -23,3 +23,20 @@ func together(all []Peer, near func(meta []byte) string) []Peer {
 	}
 	return out
 }
+
+// prefer puts peers into the order of a list, as far as they are in it; the others
+// follow.
+func prefer(all []Peer, order []string) []Peer {
+	if len(order) == 0 {
+		return all
+	}
+	place := func(p Peer) int {
+		if i := slices.Index(order, p.ID); i >= 0 {
+			return i
+		}
+		return len(order)
+	}
+	out := slices.Clone(all)
+	slices.SortStableFunc(out, func(a, b Peer) int { return place(a) - place(b) })
+	return out
+}

@@ -68,3 +68,18 @@ func TestTogetherKeeps(t *testing.T) {
 		}
 	}
 }
+
+func TestPrefer(t *testing.T) {
+	for _, tt := range []struct{ all, order, want string }{
+		{"a b c", "", "a b c"},
+		{"a b c d", "a c b", "a c b d"},
+		{"a b c", "c z", "c a b"},
+		{"", "a", ""},
+	} {
+		all := peers(tt.all)
+		got := View{Peers: prefer(all, strings.Fields(tt.order))}
+		if show(got) != show(View{Peers: peers(tt.want)}) || show(View{Peers: all}) != show(View{Peers: peers(tt.all)}) {
+			t.Errorf("prefer(%s, %s) = %v, want %s", tt.all, tt.order, show(got), tt.want)
+		}
+	}
+}

@@ -250,6 +250,14 @@ func (n *Node) Renew(epoch uint64) {
 	n.ask(func(a *agreement) { a.renew(epoch) })
 }
 
+// Prefer says in which order peers should stand in the views to come, by ID; those
+// that are not in it follow, and Config.Near still holds. All members should give
+// the same order, because any of them may propose the next view.
+func (n *Node) Prefer(order []string) {
+	order = slices.Clone(order)
+	n.ask(func(a *agreement) { a.order = order })
+}
+
 // Confirm says that an epoch works: its ring has just carried a collective of all
 // members, so they have not gone on without this peer.
 func (n *Node) Confirm(epoch uint64) {

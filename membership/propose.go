@@ -168,7 +168,7 @@ func (a *agreement) candidate(p *proposal) View {
 		}
 	}
 	next := successor(a.view, stay, come)
-	next.Peers = together(next.Peers, a.near)
+	next.Peers = together(prefer(next.Peers, a.order), a.near)
 	if p.ballot.last() {
 		next.Group = refound(next)
 	}
