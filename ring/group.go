@@ -42,6 +42,9 @@ func (r *Ring) Group(ctx context.Context, ranks []int, number int) (*Ring, error
 		Lanes: len(r.lanes), Chords: len(r.chords) > 0, Silence: r.silence,
 	})
 	g.seats, g.parent = number*seatsPerRing, r
+	for _, l := range slices.Concat(g.lanes, g.chords) { // r's neighbours watch each other
+		l.next.rarely, l.prev.rarely = true, true
+	}
 	if err := r.adopt(g); err != nil {
 		return nil, err
 	}
