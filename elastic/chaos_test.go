@@ -165,8 +165,17 @@ func runChaos(t *testing.T, seed uint64) {
 			_ = x.at(p, "view")
 		}
 	}
+	switch seed % 8 {
+	case 3:
+		c.hosts = []string{"x", "y"}
+	case 6:
+		c.hosts, c.order = []string{"x", "y", "z", "x"}, "measured"
+	}
 	c.vector = func(g *Group, p *peer) []float64 {
 		length := []int{300, 9000}[seed%2] // combined by all, or chunk by chunk
+		if c.hosts != nil {
+			length = 40000 // or within hosts first
+		}
 		if seed%3 == 0 || seed%3 == 1 && rank(p.id)%2 == 0 {
 			return make([]float64, length)
 		}
