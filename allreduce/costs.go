@@ -161,7 +161,8 @@ const (
 	// tuneTime is how long peers measure if a round of all algorithms and sizes
 	// takes less than a part of it.
 	tuneTime = 40 * time.Millisecond
-	tuneMost = 15 // operations of one size by one algorithm
+	tuneMost = 15          // operations of one size by one algorithm
+	tuneSlow = time.Second // the largest size is left out if once takes longer
 )
 
 // measure times every algorithm at every probe. Operations follow each other
@@ -171,48 +172,75 @@ func (c *Comm) measure(ctx context.Context, k *Costs) error {
 	c.mu.Lock()
 	all := c.candidates()
 	c.mu.Unlock()
-	begin := time.Now()
-	for _, a := range all { // it warms everything up, too
-		if _, err := c.probe(ctx, a, x, 1); err != nil {
-			return err
-		}
-	}
-	rounds := []float64{max(2, min(tuneMost, float64(tuneTime)/float64(time.Since(begin))))}
-	if err := c.Broadcast(ctx, Of(rounds), 0); err != nil {
+	sizes, rounds, err := c.rehearse(ctx, all, x)
+	if err != nil {
 		return err
 	}
 	for _, a := range all {
-		times, err := c.probe(ctx, a, x, int(rounds[0]))
-		if err != nil {
-			return err
+		var times [len(probes)]float64
+		for i := range sizes {
+			if times[i], err = c.probe(ctx, a, x, i, rounds); err != nil {
+				return err
+			}
+		}
+		for i := sizes; i < len(probes); i++ { // straight on
+			slope := max(0, times[i-1]-times[i-2]) / float64(probes[i-1]-probes[i-2])
+			times[i] = times[i-1] + slope*float64(probes[i]-probes[i-1])
 		}
 		k[a-Ring] = fit(a, c.size, times)
 	}
 	return nil
 }
 
-// probe returns how long an algorithm takes for each size, in nanoseconds: the
-// median of some operations.
-func (c *Comm) probe(ctx context.Context, a Algorithm, x Vector, rounds int) (took [len(probes)]float64, err error) {
-	for i, bytes := range probes {
-		var times []float64
-		for range rounds {
-			begin := time.Now()
-			w := c.allReduce(x.Slice(0, bytes/4), Sum)
-			w.codec = nil // without one there is a choice
-			if err := c.by(a, w); err != nil {
-				return took, err
+// rehearse does everything once, which warms it up, and returns how many probes
+// are worth their time, by rank 0's clock, and how often each.
+func (c *Comm) rehearse(ctx context.Context, all []Algorithm, x Vector) (sizes, rounds int, err error) {
+	var took [len(probes)]time.Duration
+	plan := []int32{int32(len(probes))}
+	begin := time.Now()
+	for i := 0; i < int(plan[0]); i++ {
+		start := time.Now()
+		for _, a := range all {
+			if _, err := c.probe(ctx, a, x, i, 1); err != nil {
+				return 0, 0, err
 			}
-			if err := c.run(ctx, w); err != nil {
-				return took, err
-			}
-			times = append(times, float64(time.Since(begin)))
 		}
-		times = times[rounds/2:]
-		slices.Sort(times)
-		took[i] = times[len(times)/2]
+		took[i] = time.Since(start)
+		if i != len(probes)-2 {
+			continue
+		}
+		more := (took[i] - took[i-1]) * time.Duration(probes[i+1]/probes[i]) // for the bytes of the last probe
+		if took[i]+more > tuneSlow {
+			plan[0]--
+		}
+		if err := c.Broadcast(ctx, Of(plan), 0); err != nil {
+			return 0, 0, err
+		}
 	}
-	return took, nil
+	often := []int32{int32(max(2, min(tuneMost, tuneTime/time.Since(begin))))}
+	err = c.Broadcast(ctx, Of(often), 0)
+	return int(plan[0]), max(2, int(often[0])), err
+}
+
+// probe returns how long an algorithm takes for the i-th size, in nanoseconds: the
+// median of some operations.
+func (c *Comm) probe(ctx context.Context, a Algorithm, x Vector, i, rounds int) (float64, error) {
+	var times []float64
+	for range rounds {
+		begin := time.Now()
+		w := c.allReduce(x.Slice(0, probes[i]/4), Sum)
+		w.codec = nil // without one there is a choice
+		if err := c.by(a, w); err != nil {
+			return 0, err
+		}
+		if err := c.run(ctx, w); err != nil {
+			return 0, err
+		}
+		times = append(times, float64(time.Since(begin)))
+	}
+	times = times[rounds/2:]
+	slices.Sort(times)
+	return times[len(times)/2], nil
 }
 
 // fit returns the cost that explains the times.

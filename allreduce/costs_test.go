@@ -104,6 +104,29 @@ func TestTune(t *testing.T) {
 	}
 }
 
+// TestTuneSlowly: links of 400 KB/s. The largest size is not tried, but taken to
+// be as much slower as the bytes say.
+func TestTuneSlowly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := openChords(t, 4, ringtest.Options{Delay: 20 * time.Millisecond, FrameBytes: 4 << 10, Window: 8 << 10}, allreduce.Config{})
+		begin := time.Now()
+		g.must(func(ctx context.Context, c *allreduce.Comm) error {
+			k, err := c.Tune(ctx, nil)
+			if err != nil {
+				return err
+			}
+			b := k[allreduce.Dissemination-allreduce.Ring].Bytes
+			if b[1] <= 0 || b[2] < 15*b[1] || b[2] > 17*b[1] {
+				return fmt.Errorf("bytes take %v, want the third to be 16 times the second", b)
+			}
+			return nil
+		})
+		if d := time.Since(begin); d > 5*time.Second {
+			t.Errorf("it took %v", d)
+		}
+	})
+}
+
 // TestTuneWithCodec: vectors that the codec does not take have a choice.
 func TestTuneWithCodec(t *testing.T) {
 	half, err := codec.ByName("half")

@@ -32,7 +32,9 @@ type generation struct {
 }
 
 func (g *Group) open(ctx context.Context, gen *generation) error {
-	r, err := ring.Open(ctx, ring.Config{
+	opening, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	r, err := ring.Open(opening, ring.Config{
 		Self:      g.session.node.ID(),
 		Peers:     ids(gen.view),
 		Epoch:     gen.view.Epoch,

@@ -14,13 +14,14 @@ import (
 )
 
 const (
-	openTimeout   = 5 * time.Second  // for a ring of peers that are all alive
-	expectTimeout = 20 * time.Second // for all peers to start with
-	openPatience  = 20 * time.Second // for a peer that never had one
-	startTimeout  = 40 * time.Second // for the first peers to come together
-	leaveTimeout  = 2 * time.Second
-	partTimeout   = time.Second
-	confirmTime   = 100 * time.Millisecond
+	openTimeout    = 5 * time.Second  // for a ring of peers that are all alive
+	measureTimeout = 30 * time.Second // for what they measure on it first
+	expectTimeout  = 20 * time.Second // for all peers to start with
+	openPatience   = 20 * time.Second // for a peer that never had one
+	startTimeout   = 40 * time.Second // for the first peers to come together
+	leaveTimeout   = 2 * time.Second
+	partTimeout    = time.Second
+	confirmTime    = 100 * time.Millisecond
 
 	smallBytes = 4 << 10 // see allreduce.Config
 )

@@ -128,7 +128,7 @@ func (m *manager) turn(ctx context.Context, t turn) error {
 func (g *Group) prospect(ctx context.Context, v membership.View) *prospect {
 	gen := &generation{view: v, rank: v.Rank(g.session.node.ID()), founding: g.founding}
 	g.say(gen, "view", zap.Uint64("epoch", v.Epoch), zap.Strings("peers", ids(v)))
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	ctx, cancel := context.WithTimeout(ctx, openTimeout+measureTimeout)
 	p := &prospect{gen: gen, opened: make(chan error, 1), cancel: cancel}
 	go func() { p.opened <- g.open(ctx, gen) }()
 	return p
