@@ -16,6 +16,9 @@ var (
 	// ErrGrace reports that a peer was to leave between two steps, and that none
 	// ended within Config.Grace.
 	ErrGrace = errors.New("elastic: not drained in time")
+	// ErrLeftOut reports that the others went on without this peer, which had
+	// trained with them, and that they were gone when it came back.
+	ErrLeftOut = errors.New("elastic: left out")
 )
 
 // Drain lets this peer leave the group between two steps: it finishes the step
@@ -75,6 +78,9 @@ func (g *Group) reportEnd(err error) error {
 	case g.left && (err == nil || errors.Is(err, ErrDrained)):
 		g.report.left("drained", g.id(), g.steps, g.retries)
 		return nil
+	case err != nil && g.strayed.Load() && !errors.Is(err, context.Canceled):
+		err = fmt.Errorf("%w: %w", ErrLeftOut, err)
+		g.report.late(g.id(), err)
 	case err != nil:
 		g.report.failed(g.id(), err)
 	default:

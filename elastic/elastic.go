@@ -164,7 +164,8 @@ func (c Config) validate() error {
 }
 
 // FromEnv returns the Config that the launcher describes in the environment.
-// Without a launcher it is that of a group of one.
+// Without a launcher it is that of a group of one. With one, from now on SIGTERM
+// drains this peer; a second one ends it as ever.
 func FromEnv() (Config, error) {
 	m, err := membership.FromEnv()
 	if err != nil {
@@ -192,6 +193,9 @@ func FromEnv() (Config, error) {
 	}
 	if c.Grace, err = durationFromEnv("RINGRUN_GRACE"); err != nil {
 		return Config{}, err
+	}
+	if c.Grace > 0 {
+		c.Drain, _ = OnSignal(syscall.SIGTERM)
 	}
 	if c.Logger, err = logger(os.Getenv("RINGRUN_LOG")); err != nil {
 		return Config{}, err

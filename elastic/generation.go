@@ -62,6 +62,7 @@ func (g *Group) open(ctx context.Context, gen *generation) error {
 func (g *Group) rejoin(ctx context.Context) error {
 	cfg := g.cfg
 	old := g.session
+	g.strayed.Store(true)
 	cfg.Membership.ID = freshID(old.node.ID())
 	cfg.Membership.Found = false
 	cfg.Membership.Join = old.node.Others()

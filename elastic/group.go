@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringrun/ringrun/allreduce"
@@ -65,6 +66,7 @@ type Group struct {
 	next      step // the one that is not committed yet
 	left      bool // this peer has left, between two steps
 	retries   uint64
+	strayed   atomic.Bool // the others went on without this peer, and it has not found them again
 	verifier  verifier
 	clerk     clerk
 	confirmed time.Time

@@ -27,6 +27,8 @@ type event struct {
 	Steps uint64   `json:"steps,omitempty"`
 	// Retries is how many steps this peer had to reduce again.
 	Retries uint64 `json:"retries,omitempty"`
+	// Late is set if this peer failed only to find the others again.
+	Late bool `json:"late,omitempty"`
 	// Record is a line of the audit.
 	Record *Record `json:"record,omitempty"`
 	Error  string  `json:"error,omitempty"`
@@ -54,6 +56,10 @@ func (r *report) left(how, id string, steps, retries uint64) {
 
 func (r *report) failed(id string, err error) {
 	r.send(event{Event: "failed", ID: id, Error: err.Error()})
+}
+
+func (r *report) late(id string, err error) {
+	r.send(event{Event: "failed", ID: id, Error: err.Error(), Late: true})
 }
 
 func ids(v membership.View) []string {

@@ -110,6 +110,7 @@ func (g *Group) share(ctx context.Context, gen *generation) error {
 		}
 	}
 	g.veteran = mine.ID
+	g.strayed.Store(false)
 	g.verifier.reset()
 	g.clerk.begun(g, gen)
 	g.deal(gen, all, p)

@@ -54,7 +54,7 @@ func (p *progress) step(epoch int) {
 // look notes where this peer is. At the end it is too late: the others leave.
 func (p *progress) look() {
 	p.now.Rank, p.now.Size, p.now.Epoch = p.group.Rank(), p.group.Size(), p.group.Epoch()
-	p.now.Steps = p.group.Steps()
+	p.now.Steps, p.now.Retries = p.group.Steps(), p.group.Retries()
 }
 
 func (p *progress) say() {
@@ -73,6 +73,7 @@ func (p *progress) say() {
 
 // summary is called when training is over.
 func (p *progress) summary() summary {
+	p.now.Drained = p.group.Drained()
 	if p.began.IsZero() {
 		p.look() // this peer came too late for any step
 		return p.now

@@ -82,6 +82,8 @@ type summary struct {
 	SamplesPerSecond float64  `json:"samples_per_second"` // of all peers
 	Params           string   `json:"params"`             // SHA-256 of the parameters in order
 	Seconds          float64  `json:"seconds"`            // of training
+	Retries          uint64   `json:"retries"`            // steps that were reduced again because a ring broke
+	Drained          bool     `json:"drained,omitempty"`  // this peer has left before the end, as it was asked to
 }
 
 // finish evaluates what was learned and, if path is not empty, saves it.

@@ -35,17 +35,21 @@ Commands, for the run that has a peer at ADDR; without ADDR, the only one here:
   ringrun logs [-f] [ADDR]     prints what the peers write, if -output or -detach keeps it
   ringrun ticket [ADDR]        prints one word with which others can join, from anywhere
   ringrun stop [ADDR]          asks all peers to end, and kills those that do not
+  ringrun drain PEER… [-at ADDR]
+                               lets peers leave between two steps; the others go on
 Others:
+  ringrun audit FILE…          says whether every sample was used exactly once
   ringrun man                  prints the manual page
   ringrun completion SHELL     prints what makes bash, zsh, fish or pwsh complete options
 
 Each line of output begins with the number of its worker; lines of ringrun itself
-begin with "ringrun:". Ctrl-C is passed on to the workers; a second one, or 5 s,
-kills them. A worker killed by a signal does not end the run: the others go on.
+begin with "ringrun:". Ctrl-C is passed on to the workers; a second one, or -grace,
+kills them. SIGTERM lets them leave between two steps. A worker killed by a signal does not end the run: the others go on.
 
 Exit status: 0 if every worker that was not killed returned 0, and at least -min-n
 of them did; 2 for a mistake on the command line; 128 and the signal's number if
-a signal ended ringrun; 1 otherwise.
+a signal ended ringrun, but 0 if that was SIGTERM and all workers have left between
+two steps; 1 otherwise.
 `
 
 func newCommand() *cli.Command {
@@ -66,7 +70,8 @@ func newCommand() *cli.Command {
 		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // exitCode does that
 		Action:         launch,
 		Commands: []*cli.Command{
-			statusCommand(), topCommand(), stacksCommand(), logsCommand(), stopCommand(), ticketCommand(), manual(),
+			statusCommand(), topCommand(), stacksCommand(), logsCommand(), stopCommand(), ticketCommand(),
+			drainCommand(), auditCommand(), manual(),
 			{Name: "_agent", Hidden: true, Action: func(context.Context, *cli.Command) error { return runAgent() }},
 			{Name: "_guard", Hidden: true, Action: func(context.Context, *cli.Command) error { return runGuard() }},
 			{Name: "_gate", Hidden: true, SkipFlagParsing: true, Action: func(_ context.Context, c *cli.Command) error {
@@ -91,6 +96,10 @@ func optionFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "silence", Value: time.Second, Usage: "a neighbour that is silent for this `TIME` is lost"},
 		&cli.StringFlag{Name: "output", Usage: "keep what each worker writes in files in this `DIR` on its host"},
 		&cli.BoolFlag{Name: "detach", Usage: "end ringrun when the group has come together; the workers go on"},
+		&cli.DurationFlag{Name: "grace", Value: 5 * time.Second, Usage: "workers that are to end, by a signal, may take this `TIME`: to finish a step, and leave"},
+		&cli.StringFlag{Name: "batch-policy", Value: "constant", Usage: "when peers come and go: `constant|scale` (the batch of all of them stays, or of each)"},
+		&cli.StringFlag{Name: "on-divergence", Value: "heal", Usage: "if peers hold different bits: `heal|stop` (the few get the state of the many, or the run ends)"},
+		&cli.StringFlag{Name: "audit", Usage: "add to this `FILE` what each step consumed; ringrun audit FILE checks it"},
 		&cli.StringFlag{Name: "log", Value: "warn", Usage: "what workers log of their group: `debug|info|warn`"},
 		&cli.StringFlag{Name: "config", Usage: "options and program are in this YAML `FILE`; the command line counts more"},
 		&cli.StringFlag{Name: "secret-file", Usage: "the run's secret is in this `FILE`, at least 16 bytes (default: RINGRUN_SECRET, " +

@@ -102,5 +102,8 @@ func (a *asker) post(ctx context.Context, addr, path string) error {
 	if err != nil {
 		return err
 	}
-	return resp.Body.Close()
+	if resp.StatusCode >= 300 {
+		err = errors.New(resp.Status)
+	}
+	return errors.Join(err, resp.Body.Close())
 }

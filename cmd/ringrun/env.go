@@ -30,6 +30,10 @@ func (j *job) env(p *peer) []string {
 		"RINGRUN_TRANSPORT="+o.transport,
 		"RINGRUN_CODEC="+o.codec,
 		"RINGRUN_SILENCE="+o.silence.String(),
+		"RINGRUN_GRACE="+(o.grace-o.grace/10).String(), // before we kill
+		"RINGRUN_BATCH_POLICY="+o.batch,
+		"RINGRUN_ON_DIVERGENCE="+o.diverged,
+		"RINGRUN_AUDIT="+j.audit.name,
 		"RINGRUN_LOG="+o.log,
 	)
 }

@@ -13,7 +13,6 @@ import (
 )
 
 const (
-	stopGrace  = 5 * time.Second  // from the signal that asks to SIGKILL
 	killGrace  = 2 * time.Second  // from SIGKILL until agents are killed too
 	foundAfter = 10 * time.Second // a founder that does not listen by then is worth a word
 )
@@ -36,6 +35,8 @@ type peer struct {
 	conn       *conn
 	state      state
 	why        string // its own report of a failure
+	drained    bool   // it has left between two steps, as it was asked to
+	late       bool   // it was left out, and came back when the run was over
 	lastStderr atomic.Pointer[string]
 }
 
@@ -53,17 +54,20 @@ type job struct {
 	events chan connEvent
 	quit   chan struct{} // closed when nobody reads events any more
 
-	founded  bool           // others can join
-	door     int            // the worker whose address was told for joining
-	broken   bool           // the job failed as a whole, and said why
-	sig      syscall.Signal // that ended ringrun
-	halting  bool
-	gone     bool        // the job goes on without this launcher
-	stall    string      // the last word about whom a step waits for
-	kills    int         // how often the grace has run out
-	deadline *time.Timer // of the grace, or for the founder to listen
-	hold     *time.Timer // of the news of a view
-	unrecord []func()
+	founded bool           // others can join
+	door    int            // the worker whose address was told for joining
+	broken  bool           // the job failed as a whole, and said why
+	sig     syscall.Signal // that ended ringrun
+	halting bool
+	gone    bool   // the job goes on without this launcher
+	stall   string // the last word about whom a step waits for
+
+	lastDiverged string      // likewise
+	kills        int         // how often the grace has run out
+	deadline     *time.Timer // of the grace, or for the founder to listen
+	hold         *time.Timer // of the news of a view
+	unrecord     []func()
+	audit        auditFile
 }
 
 type connEvent struct {
@@ -197,6 +201,9 @@ func (j *job) exited(i int, e event) {
 		p.state = failed
 	}
 	switch {
+	case p.state == failed && p.late && !j.halting:
+		p.state = killed // the others do not need it
+		j.out.note("worker %d was left out and came back too late: %s", i, p.why)
 	case j.halting:
 	case !j.founded && i == 0:
 		j.fail("the founder, worker 0, ended before it could be joined (%s)%s", how, p.lastWords())

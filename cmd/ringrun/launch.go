@@ -49,6 +49,10 @@ func runJob(ctx context.Context, c *cli.Command) error {
 	}
 	defer g.close()
 	j := newJob(o, cred, recs, newPrinter(os.Stdout, os.Stderr))
+	if j.audit, err = openAudit(o.audit); err != nil {
+		return err
+	}
+	defer j.audit.close()
 	if err := j.connect(ctx, prog, g); err != nil {
 		return err
 	}

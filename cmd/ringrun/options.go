@@ -22,6 +22,10 @@ type options struct {
 	minN       int
 	port       int
 	silence    time.Duration
+	grace      time.Duration
+	batch      string // policy
+	diverged   string // what then
+	audit      string // file
 	log        string
 	output     string
 	detach     bool
@@ -48,6 +52,10 @@ func parseOptions(c *cli.Command, raw []string) (options, error) {
 		minN:       c.Int("min-n"),
 		port:       c.Int("port"),
 		silence:    c.Duration("silence"),
+		grace:      c.Duration("grace"),
+		batch:      c.String("batch-policy"),
+		diverged:   c.String("on-divergence"),
+		audit:      c.String("audit"),
 		log:        c.String("log"),
 		output:     c.String("output"),
 		detach:     c.Bool("detach"),
@@ -139,6 +147,8 @@ func (o *options) validate() error {
 		{"transport", o.transport, []string{"auto", "shm", "tcp", "rtc"}},
 		{"codec", o.codec, []string{"raw", "half", "zstd"}},
 		{"log", o.log, []string{"debug", "info", "warn"}},
+		{"batch-policy", o.batch, []string{"constant", "scale"}},
+		{"on-divergence", o.diverged, []string{"heal", "stop"}},
 	} {
 		if !slices.Contains(f.allowed, f.value) {
 			return usagef("-%s %s: want %s", f.name, f.value, strings.Join(f.allowed, ", "))
@@ -155,6 +165,10 @@ func (o *options) validate() error {
 		return usagef("-port %d: want 1 to 65535", o.port)
 	case o.port != 0 && len(o.join) > 0:
 		return usagef("-port %d: only a founder has a fixed port; with -join there is none", o.port)
+	case o.grace < 100*time.Millisecond:
+		return usagef("-grace %v: want at least 100ms", o.grace)
+	case o.audit != "" && o.detach:
+		return usagef("-audit %s: the launcher writes it, and with -detach there is none", o.audit)
 	case o.silence < 10*time.Millisecond:
 		return usagef("-silence %v: want at least 10ms", o.silence)
 	}

@@ -17,6 +17,10 @@ func (j *job) report(i int, line []byte) {
 		Error string
 		Steps uint64
 		For   string
+
+		Retries uint64
+		Late    bool
+		Record  json.RawMessage
 	}
 	if err := json.Unmarshal(line, &r); err != nil {
 		j.out.note("worker %d reports what is not JSON: %q", i, line)
@@ -42,10 +46,21 @@ func (j *job) report(i int, line []byte) {
 	case "done":
 		j.views.finished[p.id] = true
 		j.tellViews(false)
+	case "drained":
+		p.drained = true
+		j.views.finished[p.id] = true
+		j.out.note("worker %d has left after step %d", i, r.Steps)
+		j.tellViews(false)
+	case "audit":
+		if err := j.audit.write(r.Record); err != nil {
+			j.out.note("-audit: %v", err)
+		}
+	case "diverged":
+		j.diverged(r.Error)
 	case "stalled":
 		j.stalled(r.Steps, r.For)
 	case "failed":
-		p.why = r.Error
+		p.why, p.late = r.Error, r.Late
 	}
 }
 
@@ -58,6 +73,14 @@ func (j *job) stalled(step uint64, who string) {
 	if line != j.stall && !j.halting {
 		j.stall = line
 		j.out.note("%s", line)
+	}
+}
+
+// diverged says once what all peers report.
+func (j *job) diverged(what string) {
+	if what != j.lastDiverged {
+		j.lastDiverged = what
+		j.out.note("%s", what)
 	}
 }
 

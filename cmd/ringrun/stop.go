@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -36,7 +37,7 @@ func (j *job) halt(s syscall.Signal) {
 	j.signal(s)
 	if !j.halting {
 		j.halting = true
-		j.deadline.Reset(stopGrace)
+		j.deadline.Reset(j.opts.grace)
 	}
 }
 
@@ -87,6 +88,8 @@ func (j *job) verdict() error {
 	switch {
 	case j.gone:
 		return nil
+	case j.sig == syscall.SIGTERM && j.allDrained():
+		return nil
 	case j.sig != 0:
 		return interrupted(j.sig)
 	case j.broken:
@@ -101,4 +104,9 @@ func (j *job) verdict() error {
 		j.out.note("done: %d of %s finished", n[finished], count(len(j.peers), "worker"))
 	}
 	return nil
+}
+
+// allDrained reports whether every worker has left between two steps.
+func (j *job) allDrained() bool {
+	return !slices.ContainsFunc(j.peers, func(p *peer) bool { return !p.drained || p.state != finished })
 }
