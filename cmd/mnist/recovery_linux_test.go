@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ringrun/ringrun/elastic"
+)
+
+// How long recovery takes, from the signal to the next committed step; the bars of
+// a long run are those of docs/protocol.md:
+//
+//	go test ./cmd/mnist -run TestRealRecovery -v -recoveries 20
+var recoveries = flag.Int("recoveries", 1, "how many peers TestRealRecovery kills, and how many it stops")
+
+// A tail reads the audit while it is written.
+type tail struct {
+	t    *testing.T
+	path string
+	at   int
+}
+
+// step waits for a committed step that is not of the view of the last one, or for
+// any if there was none.
+func (a *tail) step(after uint64) elastic.Record {
+	a.t.Helper()
+	for late := time.Now().Add(30 * time.Second); time.Now().Before(late); time.Sleep(time.Millisecond) {
+		b, err := os.ReadFile(a.path)
+		if err != nil && !os.IsNotExist(err) {
+			a.t.Fatal(err)
+		}
+		for {
+			line, _, whole := bytes.Cut(b[min(a.at, len(b)):], []byte("\n"))
+			if !whole {
+				break
+			}
+			a.at += len(line) + 1
+			var r elastic.Record
+			if err := json.Unmarshal(line, &r); err != nil {
+				a.t.Fatal(err)
+			}
+			if r.Kind == "step" && r.Epoch > after {
+				return r
+			}
+		}
+	}
+	a.t.Fatalf("no step after view %d", after)
+	return elastic.Record{}
+}
+
+// recovery sends a signal to one of four workers in the middle of some step, and
+// returns how long it takes until the others have committed the next one.
+func recovery(t *testing.T, victim int, sig syscall.Signal) time.Duration {
+	a := &tail{t: t, path: filepath.Join(t.TempDir(), "audit")}
+	j := startJob(t, "-n", "4", "-audit", a.path, "PROG", "-epochs", "1000")
+	last := a.step(1)
+	time.Sleep(time.Duration(rand.IntN(300)) * time.Millisecond) // any moment of any step
+	j.kill(victim, sig)
+	began := time.Now()
+	a.step(last.Epoch)
+	took := time.Since(began)
+	if sig == syscall.SIGSTOP {
+		j.kill(victim, syscall.SIGCONT)
+		j.until(`view \d+: 4 peers`) // it comes back
+	}
+	_ = j.cmd.Process.Signal(os.Interrupt)
+	j.wait()
+	return took
+}
+
+func TestRealRecovery(t *testing.T) {
+	for _, tt := range []struct {
+		name         string
+		sig          syscall.Signal
+		median, most time.Duration
+	}{
+		{"killed", syscall.SIGKILL, 300 * time.Millisecond, time.Second},
+		{"stopped", syscall.SIGSTOP, 1500 * time.Millisecond, 1500 * time.Millisecond},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var all []time.Duration
+			for i := range *recoveries {
+				all = append(all, recovery(t, i%4, tt.sig))
+			}
+			slices.Sort(all)
+			median, worst := all[len(all)/2], all[len(all)-1]
+			t.Logf("the next step after %v (median of %d), %v (worst), %v (best)", median.Round(time.Millisecond), len(all),
+				worst.Round(time.Millisecond), all[0].Round(time.Millisecond))
+			if len(all) >= 10 && median > tt.median || worst > tt.most {
+				t.Errorf("median %v, worst %v; want at most %v and %v: %s", median, worst, tt.median, tt.most, fmt.Sprint(all))
+			}
+		})
+	}
+}
