@@ -256,6 +256,19 @@ func TestRealStop(t *testing.T) {
 	}
 }
 
+// A peer that was left out and goes on when the others have finished ends with an
+// error, but the job does not fail: nobody needs it.
+func TestRealTooLate(t *testing.T) {
+	j := startJob(t, "-n", "3", "PROG", "-steps", "300")
+	j.until(`step \d+`)
+	j.kill(2, syscall.SIGSTOP)
+	j.until(`summary`)
+	j.until(`summary`)
+	j.kill(2, syscall.SIGCONT)
+	j.until(`worker 2 was left out and came back too late`)
+	j.succeed(2)
+}
+
 // A peer that gets no CPU for a moment stays where it is.
 func TestRealPause(t *testing.T) {
 	j := startJob(t, "-n", "3", "PROG", "-steps", "800")
