@@ -163,6 +163,7 @@ func (g *Group) Commit(ctx context.Context, reduce func(c *allreduce.Comm, w Wei
 			if err := g.apply(gen, apply); err != nil {
 				return true, err
 			}
+			g.checkpoint(gen)
 			return true, g.boundary(ctx, gen)
 		}
 		if !retry(ctx, err) {

@@ -57,6 +57,7 @@ type Config struct {
 	Silence    time.Duration // a neighbour that is silent so long is lost; default 1 s
 	Logger     *zap.Logger   // default: none
 	Report     io.Writer     // one JSON object a line on every change, for a launcher; default: none
+	Checkpoint Checkpoint    // default: none
 
 	Drain <-chan struct{} // when it is closed, this peer leaves as by Group.Drain; default: never
 	Grace time.Duration   // how long that may take; default 30 s
@@ -76,10 +77,12 @@ type Config struct {
 	OnDivergence string // "heal" (default): who differs from most of the others gets their state; or "stop"
 
 	measure func(ctx context.Context, comm *allreduce.Comm, leaders []int) ([][]ring.Way, error) // Comm.Ways, but in tests
+	wrap    func(self string, links ring.Transport) ring.Transport                               // tests look at frames, and lose them
 }
 
 // State is what all peers must hold in common and a newcomer lacks: parameters,
-// solver state, and so on. Equal states must save to equal bytes.
+// solver state, and so on. Equal states must save to equal bytes. Load takes over
+// all that it reads, or fails and changes nothing.
 type State interface {
 	Save(w io.Writer) error
 	Load(r io.Reader) error
@@ -123,6 +126,7 @@ func (c Config) withDefaults() Config {
 	if c.Report == nil {
 		c.Report = io.Discard
 	}
+	c.Checkpoint = c.Checkpoint.withDefaults()
 	if c.Membership.Logger == nil {
 		c.Membership.Logger = c.Logger
 	}
@@ -160,7 +164,7 @@ func (c Config) validate() error {
 	if c.Silence < 10*time.Millisecond {
 		return fmt.Errorf("elastic: silence of %v, want at least 10ms", c.Silence)
 	}
-	return nil
+	return c.Checkpoint.validate()
 }
 
 // FromEnv returns the Config that the launcher describes in the environment.
@@ -196,6 +200,9 @@ func FromEnv() (Config, error) {
 	}
 	if c.Grace > 0 {
 		c.Drain, _ = OnSignal(syscall.SIGTERM)
+	}
+	if c.Checkpoint, err = checkpointFromEnv(); err != nil {
+		return Config{}, err
 	}
 	if c.Logger, err = logger(os.Getenv("RINGRUN_LOG")); err != nil {
 		return Config{}, err
@@ -282,6 +289,7 @@ func Run(ctx context.Context, cfg Config, train func(ctx context.Context, g *Gro
 	}
 	cancel(nil)
 	running.Wait()
+	g.lastCheckpoint(err == nil || errors.Is(err, ErrDrained))
 	err = g.reportEnd(err)
 	g.leave()
 	return err

@@ -19,6 +19,9 @@ type generation struct {
 	rank int
 	comm *allreduce.Comm
 
+	links  ring.Transport // of its ring, and for direct links
+	writes bool           // this peer writes its host's checkpoints
+
 	// founding is set on the peers that the group began with: before the first
 	// step the state of each is as good as the founder's, should that die.
 	founding bool
@@ -38,7 +41,7 @@ func (g *Group) open(ctx context.Context, gen *generation) error {
 		Self:      g.session.node.ID(),
 		Peers:     ids(gen.view),
 		Epoch:     gen.view.Epoch,
-		Transport: g.session.links,
+		Transport: gen.links,
 		Silence:   g.cfg.Silence,
 		Chords:    g.cfg.Transport != "rtc", // whose links are slow to open
 	})

@@ -63,6 +63,13 @@ type Group struct {
 	ledger  *ledger // nil when the program deals with samples itself
 	veteran string  // the ID under which this peer last had the group's state
 
+	own     manifest // of this peer's state, at the start of the generation
+	partial *partial // the group's state, as far as it has arrived; may be nil
+	viaRing bool     // a direct link has failed
+
+	keeper   *keeper
+	restored bool // checkpoints have been looked for
+
 	next      step // the one that is not committed yet
 	left      bool // this peer has left, between two steps
 	retries   uint64
@@ -85,8 +92,11 @@ type step struct {
 }
 
 func newGroup(cfg Config, r *report, s *session, comm allreduce.Config) *Group {
-	return &Group{cfg: cfg, comm: comm, report: r, meter: newMeter(), session: s, clerk: clerk{name: cfg.Audit, report: r}, verifier: verifier{every: uint64(max(cfg.VerifyEvery, 0))},
-		changed: make(chan struct{}), drained: make(chan struct{})}
+	return &Group{
+		cfg: cfg, comm: comm, report: r, meter: newMeter(), session: s, clerk: clerk{name: cfg.Audit, report: r},
+		verifier: verifier{every: uint64(max(cfg.VerifyEvery, 0))}, keeper: newKeeper(cfg.Checkpoint, cfg.Logger),
+		changed: make(chan struct{}), drained: make(chan struct{}),
+	}
 }
 
 // SetState says what the peers hold in common. It is called once, before the

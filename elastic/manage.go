@@ -126,7 +126,8 @@ func (m *manager) turn(ctx context.Context, t turn) error {
 }
 
 func (g *Group) prospect(ctx context.Context, v membership.View) *prospect {
-	gen := &generation{view: v, rank: v.Rank(g.session.node.ID()), founding: g.founding}
+	gen := &generation{view: v, rank: v.Rank(g.session.node.ID()), links: g.session.links, founding: g.founding}
+	gen.writes = writesFor(v, gen.rank)
 	g.say(gen, "view", zap.Uint64("epoch", v.Epoch), zap.Strings("peers", ids(v)))
 	ctx, cancel := context.WithTimeout(ctx, openTimeout+measureTimeout)
 	p := &prospect{gen: gen, opened: make(chan error, 1), cancel: cancel}

@@ -32,7 +32,8 @@ type event struct {
 	// Record is a line of the audit.
 	Record *Record `json:"record,omitempty"`
 	Error  string  `json:"error,omitempty"`
-	For    string  `json:"for,omitempty"` // for whom a stalled step waits
+	For    string  `json:"for,omitempty"`  // for whom a stalled step waits
+	File   string  `json:"file,omitempty"` // a checkpoint
 }
 
 func newReport(w io.Writer) *report { return &report{w: json.NewEncoder(w)} }
@@ -60,6 +61,10 @@ func (r *report) failed(id string, err error) {
 
 func (r *report) late(id string, err error) {
 	r.send(event{Event: "failed", ID: id, Error: err.Error(), Late: true})
+}
+
+func (r *report) restored(id, file string, steps uint64) {
+	r.send(event{Event: "restored", ID: id, File: file, Steps: steps})
 }
 
 func ids(v membership.View) []string {

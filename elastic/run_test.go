@@ -102,6 +102,7 @@ type cluster struct {
 	addr    chan string                      // of the founder
 	at      func(p *peer, shard Shard) error // called before each pass
 	inside  func(p *peer, step uint64)       // called between reduce and apply
+	applied func(p *peer, step uint64)       // called when parameters have changed
 	before  func(p *peer) error              // called before each reduction
 	after   func(p *peer, step uint64) error // called after each that succeeded
 	heard   func(p *peer, e event)           // called on every report
@@ -111,6 +112,9 @@ type cluster struct {
 	hosts   []string // Config.Host of peer 0, 1, …, and again
 	order   string   // Config.Order
 	measure func(ctx context.Context, comm *allreduce.Comm, leaders []int) ([][]ring.Way, error)
+	tap     *tap                              // sees every frame
+	config  func(cfg *Config)                 // changes what start chose
+	buckets int                               // in which gradients travel; default 1
 	grace   time.Duration                     // Config.Grace
 	vector  func(g *Group, p *peer) []float64 // what is reduced, at least of one element for each sample; default: not in the arena
 	diverge string                            // Config.OnDivergence
@@ -165,6 +169,12 @@ func (c *cluster) start(size int) *peer {
 		VerifyEvery:  4,
 		OnDivergence: c.diverge,
 		Silence:      500 * time.Millisecond,
+	}
+	if c.tap != nil {
+		cfg.wrap = c.tap.wrap(p)
+	}
+	if c.config != nil {
+		c.config(&cfg)
 	}
 	cfg.Report = events(func(e event) {
 		if i == 0 && e.Event == "listening" && e.ID == p.id { // and not when it joins again
@@ -241,7 +251,7 @@ func (c *cluster) train(ctx context.Context, g *Group, p *peer) error {
 					return err
 				}
 			}
-			err := comm.AllReduce(ctx, allreduce.Of(long), allreduce.Sum)
+			err := c.reduce(ctx, comm, long)
 			if err == nil && c.after != nil {
 				err = c.after(p, g.Steps())
 			}
@@ -254,6 +264,9 @@ func (c *cluster) train(ctx context.Context, g *Group, p *peer) error {
 				p.model.counts[i] += x
 			}
 			p.model.marks = p.model.marks*0.5 + 1
+			if c.applied != nil {
+				c.applied(p, g.Steps())
+			}
 			return nil
 		})
 		if err != nil {
@@ -263,6 +276,22 @@ func (c *cluster) train(ctx context.Context, g *Group, p *peer) error {
 	}
 	p.steps, p.retries, p.drained = g.Steps(), g.Retries(), g.Drained()
 	return nil
+}
+
+// reduce adds up the gradients, in buckets that are all under way at once.
+func (c *cluster) reduce(ctx context.Context, comm *allreduce.Comm, sum []float64) error {
+	var works []*allreduce.Work
+	for i := range max(c.buckets, 1) {
+		lo, hi := ring.Chunk(len(sum), max(c.buckets, 1), i)
+		works = append(works, comm.Start(allreduce.Of(sum[lo:hi]), allreduce.Sum))
+	}
+	var first error
+	for _, w := range works {
+		if err := w.Wait(ctx); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
 }
 
 // wait waits until no peer runs and none was started meanwhile.

@@ -24,6 +24,7 @@ type session struct {
 	links     ring.Transport // for the ring of the newest view
 	book      *addressBook
 	logger    *zap.Logger
+	wrap      func(string, ring.Transport) ring.Transport
 }
 
 // meta is what a peer tells the others about itself in the view.
@@ -42,7 +43,7 @@ type meta struct {
 // addresses travel with the node's request to join; WebRTC's signals travel
 // through the node itself.
 func join(ctx context.Context, cfg Config, arena *shm.Arena) (*session, error) {
-	s := &session{book: &addressBook{}, logger: cfg.Logger}
+	s := &session{book: &addressBook{}, logger: cfg.Logger, wrap: cfg.wrap}
 	m := meta{Transport: cfg.Transport, Codec: cfg.Codec, Audit: cfg.Audit, Order: cfg.Order, Place: cfg.place()}
 	if cfg.Membership.ID == "" {
 		cfg.Membership.ID = "peer-" + fmt.Sprintf("%x", randomBytes(4))
@@ -198,6 +199,9 @@ func (s *session) learn(v membership.View) error {
 	s.links = s.transport
 	if t, ok := s.transport.(*edges); ok {
 		s.links = t.within(peers, own)
+	}
+	if s.wrap != nil {
+		s.links = s.wrap(s.node.ID(), s.links)
 	}
 	s.sayLinks(v, peers)
 	return nil

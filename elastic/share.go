@@ -1,7 +1,6 @@
 package elastic
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -11,7 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/ringrun/ringrun/allreduce"
 	"github.com/ringrun/ringrun/ring"
 	"go.uber.org/zap"
@@ -26,6 +24,9 @@ var errTooFew = errors.New("elastic: too few peers left")
 func (g *Group) sync(ctx context.Context) (*generation, error) {
 	if g.left {
 		return nil, ErrDrained
+	}
+	if err := g.restore(); err != nil {
+		return nil, err
 	}
 	if err := g.gather(ctx); err != nil {
 		g.left = errors.Is(err, ErrDrained)
@@ -105,7 +106,7 @@ func (g *Group) share(ctx context.Context, gen *generation) error {
 		return err
 	}
 	if p.anyNeeds() {
-		if err := g.transfer(ctx, gen, p); err != nil {
+		if err := g.transfer(ctx, gen, all, p); err != nil {
 			return err
 		}
 	}
@@ -134,11 +135,11 @@ func (g *Group) status(gen *generation) (status, error) {
 	if g.ledger != nil {
 		s.Samples, s.Dealt = g.ledger.Samples, g.ledger.peers
 	}
-	sum := xxhash.New()
-	if err := g.save(sum); err != nil {
+	var err error
+	if g.own, err = g.survey(nil); err != nil {
 		return status{}, err
 	}
-	s.Sum = sum.Sum64()
+	s.Sum, s.Bytes, s.ViaRing = g.own.sum(), g.own.bytes, g.viaRing
 	return s, nil
 }
 
@@ -197,24 +198,6 @@ func (g *Group) alike(all []status) error {
 	return agreed(all)
 }
 
-// transfer sends the source's state round the ring; those who lack it load it.
-func (g *Group) transfer(ctx context.Context, gen *generation, p plan) error {
-	var mine bytes.Buffer
-	if gen.rank == p.Source {
-		if err := g.save(&mine); err != nil {
-			return err
-		}
-	}
-	parts, err := gen.comm.Gather(ctx, mine.Bytes())
-	if err != nil {
-		return err
-	}
-	if !p.Needs[gen.rank] {
-		return nil
-	}
-	return g.load(parts[p.Source])
-}
-
 // deal settles what each peer contributes to the next step.
 func (g *Group) deal(gen *generation, all []status, p plan) {
 	if g.ledger == nil {
@@ -246,22 +229,31 @@ func (g *Group) newStep(hands [][]int, rank int) step {
 	return s
 }
 
-// What travels is
+// What is saved is
 //
-//	+----------------+--------------------+-------------+------------------+
-//	| length, uint32 | progress, JSON     | the State   | xxHash64 of it   |
-//	+----------------+--------------------+-------------+------------------+
+//	+----------------+----------------------------+-------------+
+//	| length, uint32 | progress, JSON and spaces  | the State   |
+//	+----------------+----------------------------+-------------+
+//
+// The spaces let the State begin at a multiple of alignBytes, so that the parts
+// of it that do not change are in equal pieces after every step.
 type progress struct {
 	Steps  uint64
 	Ledger *ledger
 }
 
+const (
+	alignBytes  = 4 << 10
+	maxProgress = 64 << 20 // a ledger is some numbers and the positions that were left over
+)
+
 func (g *Group) save(w io.Writer) error {
-	sum := xxhash.New()
-	w = io.MultiWriter(w, sum)
 	b, err := json.Marshal(progress{g.steps, g.ledger})
 	if err != nil {
 		return err
+	}
+	for (4+len(b))%alignBytes != 0 {
+		b = append(b, ' ')
 	}
 	if _, err := w.Write(append(binary.LittleEndian.AppendUint32(nil, uint32(len(b))), b...)); err != nil {
 		return err
@@ -271,12 +263,12 @@ func (g *Group) save(w io.Writer) error {
 			return fmt.Errorf("elastic: save state: %w", err)
 		}
 	}
-	_, err = w.Write(binary.LittleEndian.AppendUint64(nil, sum.Sum64()))
-	return err
+	return nil
 }
 
-func (g *Group) load(b []byte) error {
-	p, state, err := parseState(b)
+// load takes over what another peer has saved.
+func (g *Group) load(r io.Reader) error {
+	p, err := readProgress(r)
 	if err != nil {
 		return err
 	}
@@ -284,7 +276,7 @@ func (g *Group) load(b []byte) error {
 		return fmt.Errorf("elastic: the state received belongs to other samples")
 	}
 	if g.state != nil {
-		if err := g.state.Load(bytes.NewReader(state)); err != nil {
+		if err := g.state.Load(r); err != nil {
 			return fmt.Errorf("elastic: load state: %w", err)
 		}
 	}
@@ -292,26 +284,31 @@ func (g *Group) load(b []byte) error {
 	return nil
 }
 
-func parseState(b []byte) (progress, []byte, error) {
-	if len(b) < 12 {
-		return progress{}, nil, fmt.Errorf("elastic: a state of %d bytes is too short", len(b))
+// readProgress reads up to where the State begins.
+func readProgress(r io.Reader) (progress, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return progress{}, fmt.Errorf("elastic: progress in a saved state: %w", err)
 	}
-	body, tail := b[:len(b)-8], b[len(b)-8:]
-	if got, want := xxhash.Sum64(body), binary.LittleEndian.Uint64(tail); got != want {
-		return progress{}, nil, fmt.Errorf("elastic: state of %d bytes arrived with checksum %#x, want %#x", len(b), got, want)
+	n := int64(binary.LittleEndian.Uint32(head[:]))
+	if n > maxProgress {
+		return progress{}, fmt.Errorf("elastic: progress of %d bytes in a saved state, at most %d", n, maxProgress)
 	}
-	n := uint64(binary.LittleEndian.Uint32(body))
-	if n > uint64(len(body)-4) {
-		return progress{}, nil, fmt.Errorf("elastic: progress of %d bytes in a state of %d", n, len(b))
+	b, err := io.ReadAll(io.LimitReader(r, n)) // memory grows with what is there
+	if err == nil && int64(len(b)) < n {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return progress{}, fmt.Errorf("elastic: progress in a saved state: %w", err)
 	}
 	var p progress
-	if err := json.Unmarshal(body[4:4+n], &p); err != nil {
-		return progress{}, nil, fmt.Errorf("elastic: progress in the state received: %w", err)
+	if err := json.Unmarshal(b, &p); err != nil {
+		return progress{}, fmt.Errorf("elastic: progress in a saved state: %w", err)
 	}
 	if p.Ledger != nil {
 		if err := p.Ledger.validate(); err != nil {
-			return progress{}, nil, err
+			return progress{}, err
 		}
 	}
-	return p, body[4+n:], nil
+	return p, nil
 }

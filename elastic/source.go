@@ -10,6 +10,8 @@ type status struct {
 	ID      string
 	Steps   uint64 // steps it has committed
 	Sum     uint64 // of its state after them
+	Bytes   int64  // in that state, saved
+	ViaRing bool   // a direct link has failed here
 	Veteran bool   // has shared the state of this group before, or founded it
 	Holding bool   // has a gradient for the next step, or is computing it
 	Hand    []int  // positions that went into it

@@ -82,7 +82,7 @@ func newCommand() *cli.Command {
 }
 
 func optionFlags() []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.IntFlag{Name: "n", Usage: "start `N` workers (default: one, or one per slot of -H)"},
 		&cli.StringFlag{Name: "H", Usage: "start them on these `HOSTS`: name:slots,… by the system's ssh, without a password; " +
 			"[address]:slots for IPv6; localhost and this host's own name need no ssh (default: the nodes of the Slurm job we are in, " +
@@ -104,7 +104,7 @@ func optionFlags() []cli.Flag {
 		&cli.StringFlag{Name: "config", Usage: "options and program are in this YAML `FILE`; the command line counts more"},
 		&cli.StringFlag{Name: "secret-file", Usage: "the run's secret is in this `FILE`, at least 16 bytes (default: RINGRUN_SECRET, " +
 			"in hex; else a fresh one, which later -join of the same user on this machine find by themselves)"},
-	}
+	}, checkpointFlags()...)
 }
 
 // helpFlags lists the flags as they are written here: with one dash.

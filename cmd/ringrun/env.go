@@ -21,7 +21,7 @@ func (j *job) env(p *peer) []string {
 	case len(o.join) > 0:
 		expect = 1 // newcomers wait for nobody, and have begun nothing
 	}
-	return append(j.place(p),
+	return append(append(j.place(p), o.checkpoint.env()...),
 		"RINGRUN_ID="+p.id,
 		"RINGRUN_RUN="+j.cred.run(),
 		"RINGRUN_SECRET="+hex.EncodeToString(j.cred.secret),

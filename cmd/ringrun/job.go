@@ -54,13 +54,14 @@ type job struct {
 	events chan connEvent
 	quit   chan struct{} // closed when nobody reads events any more
 
-	founded bool           // others can join
-	door    int            // the worker whose address was told for joining
-	broken  bool           // the job failed as a whole, and said why
-	sig     syscall.Signal // that ended ringrun
-	halting bool
-	gone    bool   // the job goes on without this launcher
-	stall   string // the last word about whom a step waits for
+	founded  bool           // others can join
+	restored string         // the checkpoint told of
+	door     int            // the worker whose address was told for joining
+	broken   bool           // the job failed as a whole, and said why
+	sig      syscall.Signal // that ended ringrun
+	halting  bool
+	gone     bool   // the job goes on without this launcher
+	stall    string // the last word about whom a step waits for
 
 	lastDiverged string      // likewise
 	kills        int         // how often the grace has run out

@@ -30,7 +30,8 @@ type options struct {
 	output     string
 	detach     bool
 	secretFile string
-	ticket     bool       // join is in a ticket
+	ticket     bool // join is in a ticket
+	checkpoint checkpoints
 	step       *slurmStep // this launcher runs one of its tasks; nil: no such thing
 	prog       string
 	args       []string
@@ -65,6 +66,9 @@ func parseOptions(c *cli.Command, raw []string) (options, error) {
 		return o, usagef("-n %d: at least 1 worker is needed", o.n)
 	}
 	if err := o.parsePlaces(c); err != nil {
+		return o, err
+	}
+	if o.checkpoint, err = parseCheckpoints(c); err != nil {
 		return o, err
 	}
 	if err := o.validate(); err != nil {

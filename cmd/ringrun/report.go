@@ -15,6 +15,7 @@ func (j *job) report(i int, line []byte) {
 		Epoch uint64
 		Peers []string
 		Error string
+		File  string
 		Steps uint64
 		For   string
 
@@ -43,6 +44,8 @@ func (j *job) report(i int, line []byte) {
 			j.hold.Reset(viewHold)
 			j.tellViews(false)
 		}
+	case "restored":
+		j.tellRestored(i, r.File, r.Steps)
 	case "done":
 		j.views.finished[p.id] = true
 		j.tellViews(false)
