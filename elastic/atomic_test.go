@@ -134,18 +134,26 @@ func (b *batch) run(name string, f func(t *testing.T)) {
 
 func (b *batch) wait() { b.running.Wait() }
 
+// stride is 1, or more when there is little time.
+func stride() int {
+	if testing.Short() {
+		return 4
+	}
+	return 1
+}
+
 // Each peer of three dies at each frame of step 3: in each bucket, at each step of
 // the schedule, and when its own part of the step is done and its neighbours' is
-// not. One round of the loop goes beyond the last frame.
+// not. What is beyond the last frame of the step falls into the next one.
 func TestDeathAtEveryFrame(t *testing.T) {
 	together := newBatch(t)
 	defer together.wait()
 	for victim := range 3 {
-		for k := 1; k <= 12; k++ {
+		for k := 1; k <= 12; k += stride() {
 			together.run(fmt.Sprintf("victim=%d/frame=%d", victim, k), func(t *testing.T) {
 				s := newStepper(t)
 				s.tap.see = func(p *peer, _ ring.Edge, h ring.Header, _ []byte) error {
-					if p == s.peers[victim] && s.in(p) == 3 && h.Kind == ring.Data && s.count(p) == k {
+					if p == s.peers[victim] && s.in(p) >= 3 && h.Kind == ring.Data && s.count(p) == k {
 						return s.kill(p)
 					}
 					return nil
@@ -154,7 +162,7 @@ func TestDeathAtEveryFrame(t *testing.T) {
 					s.start(3)
 				}
 				if !s.verify() {
-					t.Errorf("%d frames were sent in step 3, so nobody died", s.sent[s.peers[victim]])
+					t.Errorf("%d frames were sent from step 3 on, so nobody died", s.sent[s.peers[victim]])
 				}
 			})
 		}
@@ -197,13 +205,13 @@ func TestDeathDuringRecovery(t *testing.T) {
 	together := newBatch(t)
 	defer together.wait()
 	for _, second := range []int{0, 2, 3} {
-		for k := 1; k <= 10; k++ {
+		for k := 1; k <= 10; k += stride() {
 			together.run(fmt.Sprintf("second=%d/frame=%d", second, k), func(t *testing.T) {
 				s := newStepper(t)
 				s.tap.see = func(p *peer, e ring.Edge, h ring.Header, _ []byte) error {
 					switch {
 					case h.Kind != ring.Data:
-					case p == s.peers[1] && s.in(p) == 3 && s.count(p) == 9: // late, so that some have the step and some have not
+					case p == s.peers[1] && s.in(p) >= 3 && s.count(p) == 4+k%6: // some may have the step then and some not
 						return s.kill(p)
 					case p == s.peers[second] && e.Epoch > 2 && s.count(p) == k:
 						return s.kill(p)
