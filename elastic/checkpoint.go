@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
@@ -189,20 +190,19 @@ func (g *Group) lastCheckpoint(well bool) {
 	}
 }
 
-// writesFor reports whether the peer of a rank is the first of its host, which is
-// known by its address.
+// writesFor reports whether the peer of a rank is the first of its host: of its
+// place, or of its address if it does not tell that.
 func writesFor(v membership.View, rank int) bool {
-	host := func(r int) string {
-		h, _, err := net.SplitHostPort(v.Peers[r].Addr)
-		if err != nil {
-			return v.Peers[r].Addr
+	if rank < 0 {
+		return false
+	}
+	host := func(p membership.Peer) string {
+		if place := near(p.Meta); place != "" {
+			return place
 		}
+		h, _, _ := net.SplitHostPort(p.Addr)
 		return h
 	}
-	for r := range rank {
-		if host(r) == host(rank) {
-			return false
-		}
-	}
-	return rank >= 0
+	own := host(v.Peers[rank])
+	return !slices.ContainsFunc(v.Peers[:rank], func(p membership.Peer) bool { return host(p) == own })
 }

@@ -356,7 +356,10 @@ func TestCheckpointSettings(t *testing.T) {
 // On each host the first peer in rank order writes.
 func TestWhoWrites(t *testing.T) {
 	v := membership.View{Peers: []membership.Peer{{Addr: "10.0.0.2:1"}, {Addr: "10.0.0.2:2"}, {Addr: "10.0.0.3:1"}, {Addr: "10.0.0.2:3"}, {Addr: "[fd00::1]:1"}}}
-	for rank, want := range []bool{true, false, true, false, true} {
+	for _, place := range []string{"x", "y", "x"} {
+		v.Peers = append(v.Peers, membership.Peer{Addr: "10.0.0.2:9", Meta: []byte(`{"place":"` + place + `"}`)})
+	}
+	for rank, want := range []bool{true, false, true, false, true, true, true, false} {
 		if writesFor(v, rank) != want {
 			t.Errorf("rank %d writes: %v, want %v", rank, !want, want)
 		}
