@@ -128,7 +128,8 @@ func (g *Group) checkpoint(gen *generation) {
 // beginWrite copies the state, and lets the copy be written.
 func (g *Group) beginWrite() error {
 	k := g.keeper
-	k.last, k.at = g.steps, time.Now()
+	began := time.Now()
+	k.last, k.at = g.steps, began
 	c := copied{header: header{Steps: g.steps, lineage: g.lineage()}}
 	cut := cutter{spare: k.spare, take: func(_ int, _ uint64, b []byte) bool {
 		c.pieces = append(c.pieces, b)
@@ -138,11 +139,11 @@ func (g *Group) beginWrite() error {
 		return err
 	}
 	c.header.Bytes = cut.close().bytes
+	pause := time.Since(began)
 	k.spare = nil
 	k.busy = make(chan struct{})
 	go func() {
 		defer close(k.busy)
-		began := time.Now()
 		path, err := k.write(c, k.Dir)
 		if err == nil {
 			err = prune(k.Dir, c.header, k.Keep)
@@ -150,7 +151,8 @@ func (g *Group) beginWrite() error {
 		if err != nil {
 			k.logger.Warn("checkpoint", zap.Uint64("steps", c.header.Steps), zap.Error(err))
 		} else {
-			k.logger.Info("checkpoint", zap.String("file", path), zap.Int64("bytes", c.header.Bytes), zap.Duration("took", time.Since(began)))
+			k.logger.Info("checkpoint", zap.String("file", path), zap.Int64("bytes", c.header.Bytes),
+				zap.Duration("pause", pause), zap.Duration("took", time.Since(began)))
 		}
 		k.spare = c.pieces
 	}()

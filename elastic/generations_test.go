@@ -145,7 +145,7 @@ func TestCommitWithoutShards(t *testing.T) {
 					<-joined
 				})
 			}
-			if g.Steps() >= 20 && p != late {
+			if g.Steps() >= 20 && p.id != "p3-0" {
 				p.awaitChange(c.ctx, 3)
 			}
 			x := make([]float64, 1)
