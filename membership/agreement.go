@@ -8,11 +8,14 @@ import (
 const (
 	grace       = 12 // from a quorum's answer until those who did not answer are left out
 	stagger     = 3  // from the turn of one rank to propose to that of the next
-	patience    = 10 // how long a proposal of somebody else may take
+	patience    = 10 // how long somebody else may propose without a word, times our attempts…
+	mostPatient = 4  // …up to so many
+	holdOff     = 60 // how long a proposer that we hear may keep us from proposing
 	repeat      = 4  // between two sendings of what was not answered
 	settle      = 3  // from the first newcomer to the change that lets it in
 	forget      = 80 // after this a newcomer that no longer asks is forgotten
 	rebroadcast = 3  // times that a decision is sent again
+	inquire     = 40 // between two questions of a witness whether there is a later view
 )
 
 // An agreement chooses views, one after the other. The members of view e choose
@@ -30,13 +33,18 @@ type agreement struct {
 	contacts  []string
 	newcomers map[string]newcomer
 	leaving   ids
-	dead      ids  // members proven dead
-	wantedAt  int  // tick since which a change is wanted; -1: not wanted
-	bereft    int  // tick at which more than half of the view were proven dead; -1: not yet
-	cutOff    bool // the others may have gone on without us
-	unwanted  bool // the epoch of the view is of no more use
-	since     int  // tick at which a change became wanted, or was last attempted; -1: not wanted
-	joined    int  // tick at which the first of the newcomers came
+	dead      ids            // members proven dead
+	wantedAt  int            // tick since which a change is wanted; -1: not wanted
+	bereft    int            // tick at which those not proven dead were too few for a quorum; -1: not yet
+	doubtAt   int            // tick since which the others may have gone on without us; -1: they have not
+	cutOff    bool           // when we were bereft, they may have let newcomers in as well
+	shutTill  int            // tick until which nobody is let in
+	heard     map[string]int // tick at which a member was last heard of
+	unwanted  bool           // the epoch of the view is of no more use
+	since     int            // tick at which a change became wanted, or was last attempted; -1: not wanted
+	yieldedAt int            // tick of our last promise to another proposer
+	joined    int            // tick at which the first of the newcomers came
+	grace     int
 
 	promised ballot // as acceptor for the next view
 	accepted ballot
@@ -62,12 +70,15 @@ type newcomer struct {
 	heard int
 }
 
-func newAgreement(self Peer, found bool, expect, expectTicks int) *agreement {
-	a := &agreement{self: self, expect: expect, expectBy: expectTicks, since: -1, wantedAt: -1, bereft: -1, quorum: quorum}
-	a.newcomers = make(map[string]newcomer)
+// newAgreement begins without a view, or with a group of one if found is set, in
+// which prefer is preferred.
+func newAgreement(self Peer, found bool, prefer string, expect, expectTicks int) *agreement {
+	a := &agreement{self: self, expect: expect, expectBy: expectTicks, quorum: quorum, grace: grace}
+	a.since, a.wantedAt, a.bereft, a.doubtAt = -1, -1, -1, -1
+	a.newcomers, a.heard = make(map[string]newcomer), make(map[string]int)
 	a.leaving, a.dead = ids{}, ids{}
 	if found {
-		a.view = View{Epoch: 1, Group: self.ID, Peers: []Peer{self}}
+		a.view = View{Epoch: 1, Group: self.ID, Peers: []Peer{self}, Prefer: prefer}
 		a.decided = true
 	}
 	return a
@@ -91,7 +102,7 @@ func (a *agreement) reply(to, m message) { a.send(Peer{ID: to.From, Addr: to.Add
 
 // tell sends a message without content to all members that are not dead.
 func (a *agreement) tell(k kind) {
-	for _, p := range a.view.Peers {
+	for _, p := range a.view.members() {
 		if p.ID != a.self.ID && !a.dead[p.ID] {
 			a.send(p, message{Kind: k, Epoch: a.view.Epoch + 1, Ballot: a.promised})
 		}
@@ -102,7 +113,7 @@ func (a *agreement) tell(k kind) {
 func (a *agreement) announce() {
 	v := a.view
 	told := ids{a.self.ID: true}
-	for _, p := range slices.Concat(a.former, v.Peers) {
+	for _, p := range slices.Concat(a.former, v.members()) {
 		if !told[p.ID] {
 			told[p.ID] = true
 			a.send(p, message{Kind: kindDecided, Epoch: v.Epoch, Ballot: a.chosen, View: &v})
@@ -121,6 +132,10 @@ func (a *agreement) tick() {
 	}
 	switch {
 	case a.excluded:
+		if a.resend > 0 { // we decided that ourselves, and nobody else may know
+			a.resend--
+			a.announce()
+		}
 	case a.view.Epoch == 0:
 		if a.now%repeat == 1 {
 			a.askIn()
@@ -141,6 +156,9 @@ func (a *agreement) remind() {
 	if a.resend > 0 {
 		a.resend--
 		a.announce()
+	}
+	if a.self.Witness && a.now%inquire == 0 {
+		a.tell(kindAsk) // no ring tells it that the others have gone on
 	}
 	if a.now%repeat != 0 {
 		return
@@ -191,7 +209,7 @@ func (a *agreement) suspects() []Peer {
 		return nil
 	}
 	var out []Peer
-	for _, p := range a.view.Peers {
+	for _, p := range a.view.members() {
 		if p.ID != a.self.ID && !a.dead[p.ID] && !a.answered(p.ID) {
 			out = append(out, p)
 		}
@@ -211,7 +229,7 @@ func (a *agreement) answered(id string) bool {
 	return ok
 }
 
-// allLeave reports whether nobody is left who would want another view.
+// allLeave reports whether nobody is left who would train in another view.
 func (a *agreement) allLeave() bool {
 	return !slices.ContainsFunc(a.view.Peers, func(p Peer) bool { return !a.dead[p.ID] && !a.leaving[p.ID] })
 }
@@ -223,12 +241,23 @@ func (a *agreement) wanted() bool {
 
 // admits reports whether newcomers are waiting and have waited long enough.
 func (a *agreement) admits() bool {
-	if len(a.newcomers) == 0 {
+	if len(a.newcomers) == 0 || a.now < a.shutTill {
 		return false
 	}
 	waited := a.now - a.joined
 	if a.view.Epoch == 1 && a.expect > 1 {
-		return len(a.newcomers)+1 >= a.expect || waited >= a.expectBy
+		return a.trainers()+1 >= a.expect || waited >= a.expectBy
 	}
 	return waited >= settle
+}
+
+// trainers counts the newcomers that are not witnesses.
+func (a *agreement) trainers() int {
+	n := 0
+	for _, c := range a.newcomers {
+		if !c.peer.Witness {
+			n++
+		}
+	}
+	return n
 }

@@ -15,7 +15,8 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // TestScripts runs the stories in testdata/agreement on a perfect network. A
 // file has commands, a line of dashes, and what must come of them:
 //
-//	group a b c        these are in view 1
+//	prefer a           the half with a goes on, when a group is cut in two
+//	group a b c        these are in view 1; those whose names begin with w are witnesses
 //	found a expect 3   founds a group that waits for three
 //	join d             asks to be let in
 //	kill a             dies; its port refuses
@@ -69,6 +70,23 @@ func TestPlantedScripts(t *testing.T) {
 			}
 		}}},
 		{"half_silent", plant{name: "silence is proof of death", liar: true}},
+		{"prefer_half", plant{name: "either half is enough", quorum: func(v View, dead, have ids) bool {
+			members, _, _ := count(v, dead, have)
+			return quorum(v, dead, have) || 2*members == len(v.members())
+		}}},
+		{"preferred_dies", plant{name: "half may go on when the preferred one is dead", quorum: func(v View, dead, have ids) bool {
+			_, survivors, missing := count(v, dead, have)
+			return quorum(v, dead, have) || missing == 0 && 2*survivors == len(v.members())
+		}}},
+		{"witness", plant{name: "witnesses do not vote", quorum: func(v View, dead, have ids) bool {
+			v.Witnesses = nil
+			return quorum(v, dead, have)
+		}}},
+		{"quarantine", plant{name: "no quarantine", ready: func(a *agreement) { a.shutTill = 0 }, step: func(_ *agreement, m *message) {
+			if m.View != nil {
+				m.View.Quarantine = 0
+			}
+		}}},
 	} {
 		t.Run(tt.script+"/"+tt.plant.name, func(t *testing.T) {
 			script, want := readScript(t, filepath.Join("testdata/agreement", tt.script+".txt"))
@@ -129,6 +147,8 @@ func (w *world) command(name string, args []string) error {
 		w.heal()
 	case "cut":
 		return w.cutSides(args)
+	case "prefer":
+		w.prefer = strings.Join(args, " ")
 	case "join":
 		for _, a := range args {
 			w.join(a)
@@ -147,7 +167,7 @@ func (w *world) one(name string, args []string) error {
 		if _, err := fmt.Sscanf(strings.Join(args, " "), "%s expect %d", &who, &n); err != nil {
 			return err
 		}
-		w.flush(w.add(who, true, n))
+		w.flush(w.add(actorPeer(who), true, n))
 		return nil
 	}
 	for _, a := range args {

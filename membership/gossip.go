@@ -13,9 +13,14 @@ import (
 	"go.uber.org/zap"
 )
 
-// maxPacket is the largest message sent as a packet; what memberlist adds to it
-// stays below the usual MTU.
-const maxPacket = 1200
+// maxPacket is the largest message sent as a packet only; what memberlist adds to
+// it stays below the usual MTU. Up to maxPieces it is sent as one as well as over
+// a stream: it may get through in pieces long before a stream does, if the way was
+// cut until now.
+const (
+	maxPacket = 1200
+	maxPieces = 8 << 10
+)
 
 // A gossip is this peer's place in the gossip group. It knows the addresses of
 // others and carries messages to them; all that it says about who lives is
@@ -113,6 +118,8 @@ func (g *gossip) send(addr string, b []byte) {
 	defer g.running.Done()
 	if len(b) > maxPacket {
 		g.out.put(addr, bytes.Clone(b))
+	}
+	if len(b) > maxPieces {
 		return
 	}
 	if err := g.list.SendToAddress(memberlist.Address{Addr: addr}, b); err != nil {

@@ -132,6 +132,9 @@ func TestGossipMessages(t *testing.T) {
 		a.send(b.addr(), buf)
 		clear(buf) // send does not keep it
 		b.hears(t, msg)
+		if n > maxPacket && n <= maxPieces {
+			b.hears(t, msg) // in pieces, and over a stream
+		}
 		buf = []byte(msg)
 		if err := b.sendReliable(t.Context(), a.addr(), buf); err != nil {
 			t.Fatal(err)

@@ -15,14 +15,24 @@ import (
 // That nobody still follows it is the one thing here that time must vouch for.
 // The dead may have let in a newcomer, and nobody else knows. So we ask around
 // and listen for a while; a newcomer whose ring is broken asks us as well. They
-// may have gone on without us, too, if we were silent; so who was stopped, or
-// waited long for proofs, calls no last stand, and pauses until somebody answers.
-// What remains: newcomers whom the dead let in within moments of their end, or
-// while we were cut off and had not noticed, and who cannot reach us.
+// may have gone on without us, too, if we were silent. But who goes on without
+// somebody not proven dead lets nobody in for a while, the quarantine: so when we
+// prove the death of most within that time from our last word with them, nobody
+// follows a view of theirs. Else, because we were stopped, or waited long for
+// proofs, we call no last stand, and pause until somebody answers.
+//
+//	our last word          we are left out                 somebody may be let in
+//	     |---- at least grace ----|------- quarantine ------------|
+//	     |--------- certain, at most -----------|  proof: they are dead
+//
+// What remains: newcomers whom the dead let in together with us within moments
+// of their end, and who cannot reach us.
 const (
-	lastRound = 1 << 32 // ballots of last stands are of this round or a later one
-	hearken   = 20      // ticks from the proof to the last stand
-	prompt    = 24      // ticks from a wanted change to the proof, at most
+	lastRound  = 1 << 32 // ballots of last stands are of this round or a later one
+	hearken    = 20      // ticks from the proof to the last stand
+	prompt     = 48      // ticks from a wanted change to the proof, at most
+	certain    = 80      // ticks from our last word with the others to the proof, at most
+	quarantine = 100     // ticks from a view without somebody who may live to the next newcomer
 )
 
 func (b ballot) last() bool { return b.Round >= lastRound }
@@ -43,25 +53,42 @@ func (a *agreement) watch() {
 	}
 }
 
-// mourn notes when more than half of the view are proven dead.
+// mourn notes when so many of the view are proven dead that the others are no
+// quorum.
 func (a *agreement) mourn() {
-	if a.bereft >= 0 || 2*len(a.dead) <= len(a.view.Peers) {
+	living := ids{}
+	for _, p := range a.view.members() {
+		living[p.ID] = !a.dead[p.ID]
+	}
+	if a.bereft >= 0 || quorum(a.view, a.dead, living) {
 		return
 	}
 	a.bereft = a.now
-	if a.wantedAt >= 0 && a.now-a.wantedAt > prompt {
-		a.cutOff = true
+	a.cutOff = a.doubtAt >= 0 && a.now-a.doubtAt > certain || a.wantedAt >= 0 && a.now-a.wantedAt > prompt
+}
+
+// lapse says that time has passed without ticks: this process was stopped, had no
+// processor, or its machine slept.
+func (a *agreement) lapse(ticks int) {
+	a.now += ticks
+	switch {
+	case a.bereft >= 0:
+		a.bereft = a.now // what was said meanwhile is still to be read
+	case a.doubtAt < 0:
+		a.doubtAt = a.now - ticks
 	}
 }
 
-// lapse says that time has passed without ticks: this process was stopped, or
-// its machine slept.
-func (a *agreement) lapse() { a.cutOff = a.view.Epoch > 0 }
-
 // confirm takes up the news that all members of an epoch are with us.
 func (a *agreement) confirm(epoch uint64) {
-	if epoch == a.view.Epoch && a.bereft < 0 {
-		a.cutOff = false
+	if epoch != a.view.Epoch {
+		return
+	}
+	for _, p := range a.view.Peers {
+		a.heard[p.ID] = a.now
+	}
+	if a.bereft < 0 {
+		a.doubtAt = -1
 	}
 }
 

@@ -10,6 +10,9 @@ func (a *agreement) step(m message) {
 	if a.excluded || m.To != "" && m.To != a.self.ID || m.From == a.self.ID {
 		return
 	}
+	if a.view.has(m.From) {
+		a.heard[m.From] = a.now
+	}
 	if m.Kind == kindDecided {
 		a.learn(*m.View, m.Ballot)
 		return
@@ -53,7 +56,7 @@ func (a *agreement) stranger(m message) {
 
 // member takes up what another member says about the next view.
 func (a *agreement) member(m message) {
-	if (m.Kind == kindPrepare || m.Kind == kindAccept) && m.Ballot.Rank != a.view.Rank(m.From) {
+	if (m.Kind == kindPrepare || m.Kind == kindAccept) && m.Ballot.Rank != a.view.seat(m.From) {
 		return // a ballot is its proposer's own
 	}
 	switch m.Kind {
@@ -91,11 +94,15 @@ func (a *agreement) member(m message) {
 	}
 }
 
-// yield promises a ballot of another proposer, and gives it time.
+// yield promises a ballot of another proposer, and gives it time: more while it
+// is heard, for it may be waiting for others, but not for ever, for it may not
+// hear us.
 func (a *agreement) yield(b ballot) {
 	if a.promised.less(b) {
 		a.promised = b
 		a.proposal = nil
+		a.since, a.yieldedAt = a.now, a.now
+	} else if a.now-a.yieldedAt < holdOff {
 		a.since = a.now
 	}
 }
@@ -161,22 +168,29 @@ func (a *agreement) learn(v View, b ballot) {
 
 // adopt makes a decided view ours, or finds that we are not in it.
 func (a *agreement) adopt(v View, b ballot) {
-	a.chosen = b
+	a.chosen, a.resend = b, 0
 	if !v.has(a.self.ID) {
 		if a.view.Epoch > 0 {
 			a.excluded = true
-			a.former = a.view.Peers
+			a.former = a.view.members()
 			a.view = v
 			a.proposal = nil
 		}
 		return
 	}
-	a.former = a.view.Peers
+	a.former = a.view.members()
 	a.view = v
 	a.decided = true
+	if v.Quarantine > 0 {
+		a.shutTill = max(a.shutTill, a.now+v.Quarantine)
+	}
+	clear(a.heard)
+	for _, p := range v.members() {
+		a.heard[p.ID] = a.now
+	}
 	a.unwanted, a.since, a.attempts = false, -1, 0
-	a.dead, a.resend = ids{}, 0
-	a.wantedAt, a.bereft, a.cutOff = -1, -1, false
+	a.dead = ids{}
+	a.wantedAt, a.bereft, a.doubtAt, a.cutOff = -1, -1, -1, false
 	a.promised, a.accepted, a.value, a.proposal = ballot{}, ballot{}, nil, nil
 	a.joined = a.now
 	for id := range a.newcomers {

@@ -87,6 +87,19 @@ type Config struct {
 	// ControlClient. Default: they are turned away.
 	Control http.Handler
 
+	// OnPartition says what happens when so many peers are silent, and not proven
+	// dead, that the others may not go on: "pause" (default: they wait),
+	// "stop" (they end with ErrPartitioned) or "prefer=ID" (of two halves, the one
+	// with that peer goes on; an ID may be given without its last dash and what
+	// follows). The founder's preference is that of the group.
+	OnPartition string
+	// Witness makes this peer vote and do nothing else; see [Witness].
+	Witness bool
+
+	// Reach, if it is set, is asked before anything is sent to an address: false
+	// loses it, as a cut cable would. It is for tests, and must not block.
+	Reach func(addr string) bool
+
 	// JoinTimeout bounds joining (default 30 s). That nobody answers is
 	// reported within 10 s all the same.
 	JoinTimeout time.Duration
@@ -96,7 +109,8 @@ type Config struct {
 }
 
 // FromEnv reads a Config from RINGRUN_ID, _RUN, _SECRET (hexadecimal), _BIND,
-// _ADVERTISE, _FOUND (1), _JOIN (addresses with commas between) and _EXPECT. If
+// _ADVERTISE, _FOUND (1), _JOIN (addresses with commas between), _EXPECT and
+// _ON_PARTITION. If
 // neither _FOUND nor _JOIN is set, another launcher may have said which process
 // this is: RANK and WORLD_SIZE (or Open MPI's and Slurm's words for them), with
 // MASTER_ADDR and MASTER_PORT. With nothing set, this process is to found a group
@@ -112,6 +126,8 @@ func FromEnv() (Config, error) {
 		Found:     e.bool("RINGRUN_FOUND"),
 		Join:      e.list("RINGRUN_JOIN"),
 		Expect:    e.int("RINGRUN_EXPECT"),
+
+		OnPartition: e.get("RINGRUN_ON_PARTITION"),
 	}
 	if e.err == nil && !c.Found && len(c.Join) == 0 {
 		e.err = c.fromDialect(os.Getenv)
@@ -216,6 +232,9 @@ func (c Config) withDefaults() Config {
 	if c.JoinTimeout == 0 {
 		c.JoinTimeout = 30 * time.Second
 	}
+	if c.Reach == nil {
+		c.Reach = func(string) bool { return true }
+	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}
@@ -238,8 +257,13 @@ func (c Config) validate() error {
 	case c.Expect < 0 || c.ExpectTimeout < 0 || c.JoinTimeout < 0:
 		return fmt.Errorf("membership: negative Expect (%d), ExpectTimeout (%v) or JoinTimeout (%v)",
 			c.Expect, c.ExpectTimeout, c.JoinTimeout)
+	case c.Witness && c.Found:
+		return errors.New("membership: a witness has no model, so it can found no group")
 	case !c.Found && len(c.Join) == 0:
 		return errors.New("membership: neither Found nor Join is set: found a group, or join which?")
+	}
+	if _, err := parsePolicy(c.OnPartition); err != nil {
+		return fmt.Errorf("membership: on partition %q: %w", c.OnPartition, err)
 	}
 	return c.validateAddrs()
 }

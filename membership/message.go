@@ -128,7 +128,10 @@ func (m message) validate() error {
 	if v := m.View; len(v.Peers) == 0 || v.Epoch == 0 || v.Epoch != m.Epoch || v.Group == "" {
 		return fmt.Errorf("%w: %s for epoch %d with view %d of %d peers, group %.40q", errMessage, m.Kind, m.Epoch, v.Epoch, len(v.Peers), v.Group)
 	}
-	return checkPeers(m.View.Peers)
+	if q := m.View.Quarantine; q < 0 || q > quarantine || len(m.View.Prefer) > maxName {
+		return fmt.Errorf("%w: a view with a quarantine of %d, that prefers %.40q", errMessage, q, m.View.Prefer)
+	}
+	return checkPeers(m.View.members())
 }
 
 func checkPeers(peers []Peer) error {

@@ -43,7 +43,9 @@ func TestMessageRoundTrip(t *testing.T) {
 
 func TestMessageInvalid(t *testing.T) {
 	a := Peer{ID: "a", Addr: "a:1"}
-	view := func(epoch uint64, group string, peers ...Peer) *View { return &View{epoch, group, peers} }
+	view := func(epoch uint64, group string, peers ...Peer) *View {
+		return &View{Epoch: epoch, Group: group, Peers: peers}
+	}
 	many := make([]Peer, maxPeers+1)
 	for i := range many {
 		many[i] = Peer{ID: fmt.Sprint(i), Addr: "a:1"}
@@ -67,7 +69,7 @@ func TestMessageInvalid(t *testing.T) {
 		"peer without name":      {Kind: kindDecided, From: "a", Epoch: 2, View: view(2, "g", Peer{Addr: "a:1"})},
 		"peer without address":   {Kind: kindDecided, From: "a", Epoch: 2, View: view(2, "g", Peer{ID: "a"})},
 		"peer with long name":    {Kind: kindDecided, From: "a", Epoch: 2, View: view(2, "g", Peer{ID: long, Addr: "a:1"})},
-		"peer with long meta":    {Kind: kindJoin, From: "a", Newcomers: []Peer{{"a", "a:1", make([]byte, maxMeta+1)}}},
+		"peer with long meta":    {Kind: kindJoin, From: "a", Newcomers: []Peer{{ID: "a", Addr: "a:1", Meta: make([]byte, maxMeta+1)}}},
 		"too many peers":         {Kind: kindDecided, From: "a", Epoch: 2, View: view(2, "g", many...)},
 		"too many newcomers":     {Kind: kindPromise, From: "a", Newcomers: many},
 		"join of nobody":         {Kind: kindJoin, From: "a"},
@@ -114,7 +116,7 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%+v comes back as %+v, %v", m, again, err)
 		}
 		v := View{Epoch: 2, Group: "a", Peers: peers("a b c")}
-		a := newAgreement(v.Peers[1], false, 0, 0)
+		a := newAgreement(v.Peers[1], false, "", 0, 0)
 		a.adopt(v, ballot{})
 		a.step(m)
 		a.renew(2)

@@ -25,7 +25,9 @@ type Node struct {
 	gossip *gossip
 	log    *zap.Logger
 
-	paused  bool // run's: it has been said
+	policy  policy
+	paused  bool  // run's: it has been said
+	cut     pause // run's
 	mail    chan message
 	asks    chan func(*agreement)
 	signals chan message
@@ -48,20 +50,23 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	policy, err := parsePolicy(cfg.OnPartition)
+	if err != nil {
+		return nil, err // validate has seen to that
+	}
 	n := &Node{
-		cfg: cfg, log: cfg.Logger.With(zap.String("peer", cfg.ID)),
+		cfg: cfg, policy: policy, log: cfg.Logger.With(zap.String("peer", cfg.ID)),
 		mail:    make(chan message, mailbox),
 		asks:    make(chan func(*agreement)),
 		signals: make(chan message, signalbox),
 		quit:    make(chan struct{}),
 		changed: make(chan struct{}),
 	}
-	var err error
 	if n.gossip, err = startGossip(ctx, cfg, n.deliver); err != nil {
 		return nil, err
 	}
-	self := Peer{ID: cfg.ID, Addr: n.gossip.addr(), Meta: cfg.Meta}
-	a := newAgreement(self, n.gossip.founded(), cfg.Expect, int(cfg.ExpectTimeout/tickTime))
+	self := Peer{ID: cfg.ID, Addr: n.gossip.addr(), Meta: cfg.Meta, Witness: cfg.Witness}
+	a := newAgreement(self, n.gossip.founded(), policy.prefer, cfg.Expect, int(cfg.ExpectTimeout/tickTime))
 	a.near = cfg.Near
 	probes, stop := context.WithCancel(context.Background())
 	n.stop = stop
@@ -111,8 +116,8 @@ func (n *Node) run(probes context.Context, a *agreement) {
 		case m := <-n.mail:
 			a.step(m)
 		case <-tick.C:
-			if time.Since(last) > lapseTime {
-				a.lapse()
+			if d := elapsed(last); d > lapseTime {
+				a.lapse(int(d / tickTime))
 			}
 			last = time.Now()
 			a.setContacts(n.contacts(a))
@@ -120,6 +125,7 @@ func (n *Node) run(probes context.Context, a *agreement) {
 			p.probe(a.suspects())
 			w.tick(a)
 			n.giveUp(a)
+			n.cut.look(n, a)
 		case d := <-p.found:
 			delete(p.busy, d.id)
 			if d.dead {
@@ -138,6 +144,11 @@ func (n *Node) run(probes context.Context, a *agreement) {
 	}
 }
 
+// elapsed returns the time since t, also if the machine has slept meanwhile.
+func elapsed(t time.Time) time.Duration {
+	return max(time.Since(t), time.Now().Round(0).Sub(t.Round(0)))
+}
+
 // flush does all the I/O that the agreement asks for.
 func (n *Node) flush(a *agreement, p *prober) {
 	out, v, decided := a.ready()
@@ -151,8 +162,12 @@ func (n *Node) flush(a *agreement, p *prober) {
 	}
 	if decided {
 		n.gossip.transport.grouped.Store(true)
-		n.publish(v, nil)
+		n.publish(v, n.settleIn(v))
 		p.hold(v)
+		n.cut.look(n, a)
+	}
+	if n.cfg.Witness && a.view.Epoch > 0 && a.allLeave() {
+		n.publish(View{}, errEnded)
 	}
 	if paused := a.bereft >= 0 && a.cutOff; paused != n.paused {
 		n.paused = paused
@@ -161,7 +176,7 @@ func (n *Node) flush(a *agreement, p *prober) {
 				zap.Uint64("epoch", a.view.Epoch))
 		}
 	}
-	if a.excluded {
+	if a.excluded && a.resend == 0 {
 		n.mu.Lock()
 		n.newest = v
 		n.mu.Unlock()
@@ -212,7 +227,7 @@ func (n *Node) Others() []string {
 	v := n.newest
 	n.mu.Unlock()
 	var addrs []string
-	for _, p := range v.Peers {
+	for _, p := range v.members() {
 		addrs = append(addrs, p.Addr)
 	}
 	addrs = slices.Concat(addrs, n.gossip.members(), n.cfg.Join)

@@ -56,10 +56,11 @@ func (p *prober) hold(v View) {
 		p.letGo()
 		p.letGo = nil
 	}
-	if len(v.Peers) < 2 {
+	all := v.members()
+	if len(all) < 2 {
 		return
 	}
-	next := v.Peers[(v.Rank(p.node.cfg.ID)+1)%len(v.Peers)]
+	next := all[(v.seat(p.node.cfg.ID)+1)%len(all)]
 	ctx, cancel := context.WithCancel(p.ctx)
 	p.letGo = cancel
 	p.node.running.Add(1)

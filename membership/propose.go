@@ -38,17 +38,20 @@ func (a *agreement) advance() {
 // turn returns how long this rank leaves the others the first move.
 func (a *agreement) turn() int {
 	before := 0
-	for _, p := range a.view.Peers[:a.view.Rank(a.self.ID)] {
+	all := a.view.members()
+	for _, p := range all[:a.view.seat(a.self.ID)] {
 		if !a.dead[p.ID] && !a.leaving[p.ID] {
 			before++
 		}
 	}
 	if a.leaving[a.self.ID] {
-		before = len(a.view.Peers)
+		before = len(all)
 	}
 	wait := before * stagger
 	if a.attempts > 0 || a.othersTry() {
-		wait += patience
+		// More with each attempt: two who cannot hear each other would else
+		// interrupt each other for ever.
+		wait += patience * min(max(a.attempts, 1), mostPatient)
 	}
 	return wait
 }
@@ -56,7 +59,7 @@ func (a *agreement) turn() int {
 // othersTry reports whether we have promised a proposer who is not dead.
 func (a *agreement) othersTry() bool {
 	r := a.promised.Rank
-	return a.promised != (ballot{}) && r >= 0 && !a.dead[a.view.Peers[r].ID]
+	return a.promised != (ballot{}) && r >= 0 && !a.dead[a.view.members()[r].ID]
 }
 
 // propose begins a proposal with a ballot above all that we know of.
@@ -67,7 +70,7 @@ func (a *agreement) propose() {
 		round = max(round, lastRound)
 	}
 	a.proposal = &proposal{
-		ballot:   ballot{round, a.view.Rank(a.self.ID)},
+		ballot:   ballot{round, a.view.seat(a.self.ID)},
 		promises: make(map[string]message),
 		quorumAt: -1,
 		accepts:  ids{},
@@ -96,9 +99,9 @@ func (a *agreement) carry() {
 		return
 	}
 	p.sent = a.now
-	for _, m := range a.view.Peers {
+	for _, m := range a.view.members() {
 		switch {
-		case m.ID == a.self.ID || a.dead[m.ID] || a.answered(m.ID):
+		case m.ID == a.self.ID || a.dead[m.ID]:
 		case p.view == nil:
 			a.send(m, message{Kind: kindPrepare, Epoch: a.view.Epoch + 1, Ballot: p.ballot})
 		default:
@@ -120,12 +123,12 @@ func (a *agreement) choose(p *proposal) {
 	if p.quorumAt < 0 {
 		p.quorumAt = a.now
 	}
-	if a.now-p.quorumAt < grace && a.awaits(have) {
+	if a.now-p.quorumAt < a.grace && a.awaits(have) {
 		return
 	}
 	v := a.candidate(p)
-	if len(v.Peers) == 0 {
-		return
+	if !a.view.keeps(v) {
+		return // nobody would be left who has the group's state
 	}
 	p.view = &v
 	p.sent = a.now - repeat
@@ -135,7 +138,7 @@ func (a *agreement) choose(p *proposal) {
 
 // awaits reports whether a member that stays has yet to answer.
 func (a *agreement) awaits(have ids) bool {
-	return slices.ContainsFunc(a.view.Peers, func(m Peer) bool {
+	return slices.ContainsFunc(a.view.members(), func(m Peer) bool {
 		return !have[m.ID] && !a.dead[m.ID] && !a.leaving[m.ID]
 	})
 }
@@ -167,8 +170,16 @@ func (a *agreement) candidate(p *proposal) View {
 			delete(stay, id)
 		}
 	}
+	shut := max(a.shutTill-a.now, 0)
+	if a.awaits(stay) { // somebody is left out who may live
+		shut = quarantine
+	}
+	if shut > 0 {
+		come = nil
+	}
 	next := successor(a.view, stay, come)
 	next.Peers = together(prefer(next.Peers, a.order), a.near)
+	next.Quarantine = shut
 	if p.ballot.last() {
 		next.Group = refound(next)
 	}

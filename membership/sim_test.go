@@ -17,6 +17,7 @@ const (
 	stormTicks = 400  // with faults
 	calmTicks  = 1500 // afterwards, until all must have agreed
 	crowd      = 8    // peers at a time
+	lapseTicks = int(lapseTime / tickTime)
 )
 
 // TestSimulation lets groups live through crashes, cuts, stops, joins, leaves and
@@ -39,7 +40,7 @@ func TestSimulation(t *testing.T) {
 		sum.add(got)
 	}
 	t.Logf("%d seeds: %+v", len(seeds), sum)
-	if sum.Views == 0 || sum.Healthy == 0 && len(seeds) > 1 {
+	if sum.Views == 0 || sum.Stepped == 0 || sum.Healthy == 0 && len(seeds) > 1 {
 		t.Errorf("nothing happened: %+v", sum)
 	}
 }
@@ -92,9 +93,17 @@ var plants = []plant{
 			p.promises[a.self.ID] = mine
 		}
 	}},
+	{name: "either half is enough where somebody is preferred", quorum: func(v View, dead, have ids) bool {
+		members, _, _ := count(v, dead, have)
+		return quorum(v, dead, have) || v.preferred() != "" && 2*members == len(v.members())
+	}},
+	{name: "half may go on when the preferred one is dead", prefer: true, quorum: func(v View, dead, have ids) bool {
+		_, survivors, missing := count(v, dead, have)
+		return quorum(v, dead, have) || missing == 0 && 2*survivors == len(v.members())
+	}},
 	{name: "silence is proof of death", liar: true},
 	{name: "last stand at once, cut off or not", ready: func(a *agreement) {
-		a.cutOff = false
+		a.cutOff, a.doubtAt = false, -1
 		if a.bereft > hearken {
 			a.bereft = min(a.bereft, a.now-hearken)
 		}
@@ -123,7 +132,7 @@ func allLiving(v View, dead, have ids) bool {
 
 // A tally counts what happened in a simulation.
 type tally struct {
-	Views, Stands, Forks, Paused, Extinct, Healthy int
+	Views, Stands, Forks, Paused, Extinct, Healthy, Stepped int
 }
 
 func (s *tally) add(o tally) {
@@ -133,6 +142,7 @@ func (s *tally) add(o tally) {
 	s.Paused += o.Paused
 	s.Extinct += o.Extinct
 	s.Healthy += o.Healthy
+	s.Stepped += o.Stepped
 }
 
 // A storm decides what happens to a world.
@@ -166,7 +176,7 @@ func simulate(seed uint64, p plant, logf func(string, ...any)) (sum tally, err e
 		}
 	}()
 	newStorm(w).run()
-	sum = tally{Views: len(w.views), Stands: w.stands, Forks: min(w.forks, 1)}
+	sum = tally{Views: len(w.views), Stands: w.stands, Forks: min(w.forks, 1), Stepped: w.stepped}
 	w.settled(&sum)
 	return sum, nil
 }
@@ -174,9 +184,9 @@ func simulate(seed uint64, p plant, logf func(string, ...any)) (sum tally, err e
 func newStorm(w *world) *storm {
 	s := &storm{world: w, chance: 0.005 + 0.06*w.rng.Float64()}
 	pick := func(of ...float64) float64 { return of[w.rng.IntN(len(of))] }
-	w.net = weather{loss: pick(0, 0, 0.05, 0.25), repeat: pick(0, 0.1), delay: int(pick(0, 0, 3, 12))}
+	w.net = weather{loss: pick(0, 0, 0.05, 0.25), repeat: pick(0, 0.1), late: pick(0, 0, 0.02), delay: int(pick(0, 0, 3, 12))}
 	w.rough = w.net.loss > 0 || w.net.delay > 0
-	all := []func(){s.birth, s.birth, s.birth, s.death, s.stopOne, s.goOn, s.goOn, s.split, s.cutOne, s.cutWay, s.mend, s.mend, s.suspect, s.suspect, s.goodbye, s.doom}
+	all := []func(){s.birth, s.birth, s.birth, s.witness, s.jump, s.death, s.stopOne, s.goOn, s.goOn, s.split, s.cutOne, s.cutWay, s.mend, s.mend, s.suspect, s.suspect, s.goodbye, s.doom}
 	for _, e := range all {
 		if w.rng.IntN(3) > 0 {
 			s.events = append(s.events, e)
@@ -191,11 +201,14 @@ func newStorm(w *world) *storm {
 	for i := range names {
 		names[i] = s.name()
 	}
+	if w.rng.IntN(3) == 0 || w.plant.prefer {
+		w.prefer = names[w.rng.IntN(n)]
+	}
 	if w.rng.IntN(2) == 0 {
 		w.group(names...)
 		return s
 	}
-	p := w.add(names[0], true, n)
+	p := w.add(Peer{ID: names[0], Addr: names[0]}, true, n)
 	w.flush(p)
 	for _, name := range names[1:] {
 		w.join(name)
@@ -206,7 +219,7 @@ func newStorm(w *world) *storm {
 // name returns a new name; the order of names is not that of births.
 func (s *storm) name() string {
 	s.born++
-	return fmt.Sprintf("%c%d", 'a'+rune(s.rng.IntN(26)), s.born)
+	return fmt.Sprintf("%c%d", 'a'+rune(s.rng.IntN(20)), s.born)
 }
 
 func (s *storm) run() {
@@ -259,6 +272,25 @@ func (s *storm) birth() {
 	}
 }
 
+// witness lets a voter without a model join.
+func (s *storm) witness() {
+	if len(s.awake()) < crowd {
+		s.born++
+		s.join(fmt.Sprintf("w%d", s.born))
+		s.saw("w%d is born", s.born)
+	}
+}
+
+// jump lets the clock of a peer go forward: its machine slept.
+func (s *storm) jump() {
+	if p := s.one(); p != nil && !p.stopped {
+		s.saw("the clock of %s jumps", p.name)
+		p.a.lapse(lapseTicks + s.rng.IntN(200))
+		p.troubled, s.calm = true, s.now
+		s.flush(p)
+	}
+}
+
 func (s *storm) death() {
 	many := 1
 	if s.rng.IntN(4) == 0 {
@@ -280,7 +312,7 @@ func (s *storm) doom() {
 		return
 	}
 	s.saw("all die whom %s knows", p.name)
-	for _, m := range p.seen.Peers {
+	for _, m := range p.seen.members() {
 		if m.ID != p.name {
 			s.kill(s.peers[m.ID])
 		}
@@ -388,7 +420,11 @@ func (w *world) settled(sum *tally) string {
 		}
 		paused = paused || p.a.bereft >= 0 && p.a.cutOff
 	}
-	for _, m := range newest.Peers {
+	trainers := 0
+	for _, m := range newest.members() {
+		if q := w.peers[m.ID]; !q.dead && !q.out && !m.Witness {
+			trainers++
+		}
 		if w.peers[m.ID].dead {
 			problem = fmt.Sprintf("%s is dead, and in %v", m.ID, show(newest))
 		}
@@ -402,7 +438,7 @@ func (w *world) settled(sum *tally) string {
 		return problem
 	}
 	switch {
-	case len(in) == 0:
+	case len(in) == 0 || trainers == 0: // witnesses alone have nothing to go on with
 		sum.Extinct++
 	case problem == "":
 		sum.Healthy++

@@ -6,7 +6,12 @@ import (
 	"net"
 	"sync"
 	"syscall"
+	"time"
 )
+
+// connectTimeout bounds the wait for a host, not for the peer there: a request
+// that was lost is repeated later and later, so it is better to begin anew.
+const connectTimeout = time.Second
 
 // dial opens a connection and says hello. A port at which nobody listens gives
 // an error that wraps syscall.ECONNREFUSED.
@@ -18,7 +23,11 @@ func (t *transport) dial(ctx context.Context, addr string, kind byte) (*stream, 
 		return nil, welcome{}, ErrClosed
 	}
 	defer forget()
-	var d net.Dialer
+	if !t.reach(addr) {
+		<-ctx.Done()
+		return nil, welcome{}, context.Cause(ctx)
+	}
+	d := net.Dialer{Timeout: connectTimeout}
 	c, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, welcome{}, err

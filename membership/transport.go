@@ -40,8 +40,9 @@ type transport struct {
 	listener  *net.TCPListener
 	socket    *net.UDPConn
 	advertise netip.AddrPort
-	control   *controller // nil: none
-	grouped   atomic.Bool // we are in a view, or founded the group
+	control   *controller            // nil: none
+	reach     func(addr string) bool // see Config
+	grouped   atomic.Bool            // we are in a view, or founded the group
 
 	packets chan *memberlist.Packet // unbuffered: the kernel has a buffer
 	streams chan net.Conn           // unbuffered: memberlist only starts a goroutine
@@ -63,7 +64,7 @@ func listen(cfg Config) (*transport, error) {
 		return nil, err
 	}
 	t := &transport{
-		door: newDoorman(cfg), log: cfg.Logger, listener: l, socket: s,
+		door: newDoorman(cfg), log: cfg.Logger, listener: l, socket: s, reach: cfg.Reach,
 		packets: make(chan *memberlist.Packet), streams: make(chan net.Conn),
 		quit: make(chan struct{}), open: make(map[int]func()),
 	}
@@ -252,6 +253,9 @@ func (t *transport) WriteTo(b []byte, addr string) (time.Time, error) {
 	to, err := netip.ParseAddrPort(addr)
 	if err != nil {
 		return time.Time{}, err
+	}
+	if !t.reach(addr) {
+		return time.Now(), nil
 	}
 	_, err = t.socket.WriteToUDPAddrPort(b, netip.AddrPortFrom(to.Addr().Unmap(), to.Port()))
 	return time.Now(), err

@@ -49,6 +49,44 @@ func TestSuccessor(t *testing.T) {
 	}
 }
 
+// Witnesses stay witnesses; newcomers become what they say they are.
+func TestSuccessorWithWitnesses(t *testing.T) {
+	v := View{Epoch: 1, Group: "g", Peers: peers("a b"), Witnesses: []Peer{{ID: "v", Witness: true}, {ID: "w", Witness: true}}, Prefer: "a"}
+	got := successor(v, set("b w"), []Peer{{ID: "x", Witness: true}, {ID: "d"}})
+	if show(got) != "view 2 [b d | w x]" || got.Prefer != "a" {
+		t.Errorf("%s, which prefers %q; want view 2 [b d | w x], a", show(got), got.Prefer)
+	}
+	if v.keeps(successor(v, set("w"), peers("d"))) || !v.keeps(got) {
+		t.Error("a view of newcomers and witnesses is worth something, or one with b is not")
+	}
+}
+
+// A preferred member breaks ties, and needs no proof of death.
+func TestPreferred(t *testing.T) {
+	for _, tt := range []struct {
+		view, prefer, dead, have string
+		want                     bool
+	}{
+		{"a b", "a", "", "a", true},
+		{"a b", "a", "", "b", false},
+		{"a b", "a", "a", "b", false}, // laststand.go
+		{"a-1 b-1", "a", "", "a-1", true},
+		{"a-1 a-2", "a", "", "a-2", false}, // the first of them
+		{"ab-1 b-1", "a", "", "ab-1", false},
+		{"a b c d", "c", "", "c d", true},
+		{"a b c d", "c", "", "a b", false},
+		{"a b c d", "c", "c d", "a b", false},
+		{"a b c d", "c", "a b", "c", false},
+		{"a b c d", "x", "c d", "a b", true}, // not in the view
+		{"a b c", "a", "", "b c", true},
+	} {
+		v := View{Epoch: 1, Group: "g", Peers: peers(tt.view), Prefer: tt.prefer}
+		if got := quorum(v, set(tt.dead), set(tt.have)); got != tt.want {
+			t.Errorf("[%s] prefer %s, [%s] dead, by [%s]: %t; want %t", tt.view, tt.prefer, tt.dead, tt.have, got, tt.want)
+		}
+	}
+}
+
 func TestSuccessorKeepsArguments(t *testing.T) {
 	come := peers("d c")
 	v := View{Epoch: 1, Group: "a", Peers: peers("a b")}
@@ -95,11 +133,23 @@ func TestQuorum(t *testing.T) {
 // member must each need the death of all of the other, which cannot be.
 func TestQuorumsMeet(t *testing.T) {
 	for n := 1; n <= 5; n++ {
-		v := View{Epoch: 1, Group: "g", Peers: peers(strings.Join(strings.Split("abcde"[:n], ""), " "))}
+		all := peers(strings.Join(strings.Split("abcde"[:n], ""), " "))
+		quorumsMeet(t, View{Epoch: 1, Group: "g", Peers: all})
+		quorumsMeet(t, View{Epoch: 1, Group: "g", Peers: all, Prefer: all[n/2].ID})
+		quorumsMeet(t, View{Epoch: 1, Group: "g", Peers: all, Prefer: "nobody"})
+		quorumsMeet(t, View{Epoch: 1, Group: "g", Peers: all[:n/2+1], Witnesses: all[n/2+1:]})
+		quorumsMeet(t, View{Epoch: 1, Group: "g", Peers: all[:n/2+1], Witnesses: all[n/2+1:], Prefer: all[n-1].ID})
+	}
+}
+
+func quorumsMeet(t *testing.T, v View) {
+	t.Helper()
+	{
+		n := len(v.members())
 		all := 1 << n
 		pick := func(bits int) ids {
 			out := ids{}
-			for i, p := range v.Peers {
+			for i, p := range v.members() {
 				if bits>>i&1 == 1 {
 					out[p.ID] = true
 				}
@@ -114,8 +164,8 @@ func TestQuorumsMeet(t *testing.T) {
 				if have1&have2 != 0 || !quorum(v, pick(dead2), pick(have2)) {
 					continue
 				}
-				if have1&^dead2 != 0 || have2&^dead1 != 0 {
-					t.Fatalf("of %d peers %b decide with %b dead, and %b with %b dead", n, have1, dead1, have2, dead2)
+				if v.preferred() != "" || have1&^dead2 != 0 || have2&^dead1 != 0 {
+					t.Fatalf("of %v, %q preferred, %b decide with %b dead, and %b with %b dead", show(v), v.Prefer, have1, dead1, have2, dead2)
 				}
 			}
 		}

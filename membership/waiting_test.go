@@ -71,7 +71,7 @@ func TestStrandedPeerGivesUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	nodes := startGroup(t, ctx, "a", "b", "c")
-	nodes[2].ask((*agreement).lapse)
+	nodes[2].ask(func(a *agreement) { a.lapse(certain + 1) })
 	nodes[0].Close()
 	nodes[1].Close()
 	if v, err := nodes[2].Next(ctx, 2); err == nil || !strings.Contains(err.Error(), "nobody has answered") {

@@ -11,28 +11,34 @@ import (
 // A world is a group of agreements with a network between them, for golden
 // scripts (perfect, rng nil) and for the simulation (as bad as net says).
 type world struct {
-	rng   *rand.Rand
-	net   weather
-	rough bool // the network loses or delays, or did
-	plant plant
-	now   int
-	names []string // in order of birth
-	peers map[string]*actor
-	queue []packet
-	cut   map[way]bool
-	hold  map[way]bool
-	held  []packet
-	calm  int               // tick at which the last cut healed or the last stopped peer went on
-	views map[string]string // group and epoch → peers
-	saw   func(format string, args ...any)
-	fail  func(format string, args ...any)
+	rng    *rand.Rand
+	net    weather
+	rough  bool // the network loses or delays, or did
+	plant  plant
+	now    int
+	names  []string // in order of birth
+	peers  map[string]*actor
+	queue  []packet
+	cut    map[way]bool
+	hold   map[way]bool
+	held   []packet
+	calm   int               // tick at which the last cut healed or the last stopped peer went on
+	views  map[string]string // group and epoch → peers
+	prefer string            // the policy of all
+	saw    func(format string, args ...any)
+	fail   func(format string, args ...any)
 
-	stands, forks int // last stands, and those made while somebody alive had gone on
+	grace         int  // of all agreements
+	fuse          int  // messages until a sender dies before it has sent one; 0: never
+	doubled       bool // two rings stepped at once
+	stepped       int  // ticks at which a ring could carry steps
+	stands, forks int  // last stands, and those made while somebody alive had gone on
 }
 
 // weather says how bad the network and the machines are.
 type weather struct {
 	loss, repeat, crash float64
+	late                float64 // share of the messages that come once more, long after
 	delay               int
 }
 
@@ -43,6 +49,7 @@ type plant struct {
 	step   func(a *agreement, m *message) // before each message
 	ready  func(a *agreement)             // before each ready
 	liar   bool                           // silence is proof of death
+	prefer bool                           // it shows only where somebody is preferred
 }
 
 // way is the direction from one peer to another.
@@ -60,6 +67,7 @@ type actor struct {
 	a        *agreement
 	dead     bool
 	stopped  bool
+	slept    int  // ticks since it was stopped
 	out      bool // excluded, and has noticed
 	leaving  bool
 	troubled bool // was stopped or cut at some time
@@ -71,7 +79,7 @@ type actor struct {
 }
 
 func newWorld(rng *rand.Rand) *world {
-	return &world{rng: rng, peers: map[string]*actor{}, cut: map[way]bool{}, hold: map[way]bool{}, views: map[string]string{}}
+	return &world{rng: rng, grace: grace, peers: map[string]*actor{}, cut: map[way]bool{}, hold: map[way]bool{}, views: map[string]string{}}
 }
 
 // n returns a random number below k, or perfect if the world is.
@@ -84,8 +92,10 @@ func (w *world) n(k, perfect int) int {
 
 func (w *world) chance(p float64) bool { return w.rng != nil && p > 0 && w.rng.Float64() < p }
 
-func (w *world) add(name string, found bool, expect int) *actor {
-	a := newAgreement(Peer{ID: name, Addr: name}, found, expect, 200)
+func (w *world) add(self Peer, found bool, expect int) *actor {
+	name := self.ID
+	a := newAgreement(self, found, w.prefer, expect, 200)
+	a.grace = w.grace
 	if w.plant.quorum != nil {
 		a.quorum = w.plant.quorum
 	}
@@ -97,19 +107,28 @@ func (w *world) add(name string, found bool, expect int) *actor {
 
 // group adds peers that are in view 1 already.
 func (w *world) group(names ...string) {
-	v := View{Epoch: 1, Group: names[0]}
+	v := View{Epoch: 1, Group: names[0], Prefer: w.prefer}
 	for _, name := range names {
-		v.Peers = append(v.Peers, Peer{ID: name, Addr: name})
+		if p := actorPeer(name); p.Witness {
+			v.Witnesses = append(v.Witnesses, p)
+		} else {
+			v.Peers = append(v.Peers, p)
+		}
 	}
-	for _, name := range names {
-		p := w.add(name, false, 0)
+	for _, p := range v.members() {
+		p := w.add(p, false, 0)
 		p.a.adopt(v, ballot{})
 		p.a.ready()
 		w.note(p, v)
 	}
 }
 
-func (w *world) join(name string) { w.add(name, false, 0) }
+// actorPeer is the peer of a name; a witness's begins with "w".
+func actorPeer(name string) Peer {
+	return Peer{ID: name, Addr: name, Witness: strings.HasPrefix(name, "w")}
+}
+
+func (w *world) join(name string) { w.add(actorPeer(name), false, 0) }
 
 // awake returns the peers that run, in order of birth.
 func (w *world) awake() []*actor {
@@ -144,7 +163,10 @@ func (w *world) stop(p *actor) { p.stopped, p.troubled = true, true }
 func (w *world) resume(p *actor) {
 	if p.stopped {
 		p.stopped, w.calm = false, w.now
-		p.a.lapse()
+		if p.slept > lapseTicks {
+			p.a.lapse(p.slept)
+		}
+		p.slept = 0
 	}
 }
 
@@ -159,6 +181,9 @@ func (w *world) post(from string, m message) {
 		for copies := 1; copies > 0; copies-- {
 			if w.chance(w.net.repeat) && copies < 3 {
 				copies++
+			}
+			if w.chance(w.net.late) {
+				w.queue = append(w.queue, packet{w.now + 50 + w.n(300, 0), to, m})
 			}
 			if !w.chance(w.net.loss) {
 				w.queue = append(w.queue, packet{w.now + w.n(w.net.delay+1, 0), to, m})
@@ -183,6 +208,11 @@ func (w *world) release(from, to string) {
 func (w *world) step() {
 	w.now++
 	w.deliver()
+	for _, name := range w.names {
+		if p := w.peers[name]; p.stopped {
+			p.slept++
+		}
+	}
 	for _, p := range w.awake() {
 		if p.dead {
 			continue
@@ -190,6 +220,41 @@ func (w *world) step() {
 		w.live(p)
 		w.deliver()
 	}
+	w.checkSteps()
+}
+
+// checkSteps looks for rings that carry steps, which takes all their peers: no
+// two may at one time.
+func (w *world) checkSteps() {
+	var one View
+	for _, p := range w.awake() {
+		v := p.seen
+		if v.Epoch == 0 || v.Peers[0].ID != p.name || p.out || !w.turns(v) {
+			continue
+		}
+		w.stepped++
+		if one.Epoch > 0 && w.forks == 0 && !w.doubled {
+			w.doubled = true
+			w.fail("two rings step at once: %v of %s and %v of %s", show(one), one.Group, show(v), v.Group)
+		}
+		one = v
+	}
+}
+
+// turns reports whether all peers of a view live, follow it, and reach each other.
+func (w *world) turns(v View) bool {
+	for _, a := range v.Peers {
+		p := w.peers[a.ID]
+		if p.dead || p.stopped || p.out || p.seen.Epoch != v.Epoch || p.seen.Group != v.Group {
+			return false
+		}
+		for _, b := range v.Peers {
+			if !w.reach(a.ID, b.ID) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // deliver delivers what is due, in any order, and what that leads to.
@@ -246,7 +311,14 @@ func (w *world) kill(p *actor) { p.dead, p.stopped = true, false }
 
 // probe looks for proofs of death, which come late, but are true.
 func (w *world) probe(p *actor) {
-	for _, s := range p.a.suspects() {
+	suspects := p.a.suspects()
+	if v := p.a.view; len(v.members()) > 1 && v.has(p.name) { // it holds on to the next one
+		next := v.members()[(v.seat(p.name)+1)%len(v.members())]
+		if w.peers[next.ID].dead {
+			suspects = append(suspects, next)
+		}
+	}
+	for _, s := range suspects {
 		if _, busy := p.probes[s.ID]; !busy {
 			p.probes[s.ID] = w.now + w.n(8, 0)
 		}
@@ -270,11 +342,11 @@ func (w *world) probe(p *actor) {
 // dead, and after a while when one is silent or not there.
 func (w *world) train(p *actor) {
 	v := p.a.view
-	if p.out || p.dead || v.Epoch == 0 {
+	if p.out || p.dead || v.Epoch == 0 || v.Rank(p.name) < 0 {
 		return
 	}
 	broken, lost := false, false
-	for _, m := range v.Peers {
+	for _, m := range v.Peers { // witnesses are not in the ring
 		q := w.peers[m.ID]
 		broken = broken || q.dead && w.reach(p.name, q.name)
 		lost = lost || q.dead || q.stopped || !w.reach(p.name, q.name) || q.seen.Epoch != v.Epoch
@@ -314,12 +386,16 @@ func (w *world) flush(p *actor) {
 		dies = w.n(len(out)+1, 0)
 	}
 	for i, m := range out {
+		if w.fuse--; w.fuse == 0 {
+			dies = i
+		}
 		if i == dies {
 			break
 		}
 		w.post(p.name, m)
 	}
 	if dies >= 0 {
+		w.saw("%s dies", p.name)
 		w.kill(p)
 	}
 }
@@ -401,6 +477,12 @@ func show(v View) string {
 	names := make([]string, len(v.Peers))
 	for i, p := range v.Peers {
 		names[i] = p.ID
+	}
+	for i, p := range v.Witnesses {
+		if i == 0 {
+			names = append(names, "|")
+		}
+		names = append(names, p.ID)
 	}
 	if strings.Contains(v.Group, "+") {
 		return fmt.Sprintf("view %d %v of %s", v.Epoch, names, v.Group)
