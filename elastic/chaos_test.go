@@ -19,10 +19,10 @@ var (
 	chaosFirst = flag.Uint64("chaos.first", 1, "seed of the first")
 )
 
-// A chaos lets things happen to the peers of a cluster at the points that they
+// A havoc lets things happen to the peers of a cluster at the points that they
 // pass. One peer, the rock, is never killed and never left out, so that the state
 // survives.
-type chaos struct {
+type havoc struct {
 	c      *cluster
 	rock   *peer
 	starts sync.WaitGroup // newcomers that are being started
@@ -40,7 +40,7 @@ var errPointless = errors.New("the peer is dead")
 
 // at is called by a peer at a point of its life: "pass", "reduce", "apply",
 // "save", "load" or "view".
-func (x *chaos) at(p *peer, point string) error {
+func (x *havoc) at(p *peer, point string) error {
 	x.mu.Lock()
 	if x.killed[p] {
 		x.mu.Unlock()
@@ -71,13 +71,13 @@ func (x *chaos) at(p *peer, point string) error {
 
 // sees lets things begin to happen when the rock is in a view with others. If the
 // founder dies before anybody knows the first view, there is no run to save.
-func (x *chaos) sees(p *peer, e event) {
+func (x *havoc) sees(p *peer, e event) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.begun = x.begun || p == x.rock && len(e.Peers) > 1
 }
 
-func (x *chaos) happen(p *peer, what int, pause time.Duration) error {
+func (x *havoc) happen(p *peer, what int, pause time.Duration) error {
 	p.mu.Lock()
 	g := p.g
 	p.mu.Unlock()
@@ -148,7 +148,7 @@ func runChaos(t *testing.T, seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	n := 2 + rng.IntN(4)
 	c := newCluster(t, Samples{Count: 300, Batch: 24, Shard: 4, Epochs: 4, Seed: seed})
-	x := &chaos{c: c, rng: rng, budget: 2 + rng.IntN(8), killed: map[*peer]bool{}}
+	x := &havoc{c: c, rng: rng, budget: 2 + rng.IntN(8), killed: map[*peer]bool{}}
 	rock := rng.IntN(n)
 	var l ledgerman
 	c.audit = "chaos"
@@ -191,9 +191,6 @@ func runChaos(t *testing.T, seed uint64) {
 	x.starts.Wait()
 	c.wait()
 	t.Logf("%d peers, rock %s: %s", n, x.rock.id, strings.Join(x.log, "; "))
-	if x.rock.err != nil && strings.Contains(x.rock.err.Error(), "may have gone on without") {
-		t.Skip("most peers were killed while this process got no CPU, which looks like a partition:", x.rock.err)
-	}
 	c.check(c.spared(x)...)
 	if a := l.check(t); x.rock.err == nil && a.Walks != c.samples.Epochs {
 		t.Errorf("the audit says %+v, want %d walks", a, c.samples.Epochs)
@@ -210,7 +207,7 @@ func rank(id string) (n int) {
 
 // spared returns the peers that need not end well: those killed, and those who
 // came too late or were left out at the very end, when nobody was there any more.
-func (c *cluster) spared(x *chaos) []*peer {
+func (c *cluster) spared(x *havoc) []*peer {
 	var out []*peer
 	for _, p := range c.peers {
 		if x.killed[p] || p.drained || p != x.rock && tooLate(p.err) {

@@ -97,7 +97,7 @@ func newRestart(t *testing.T, dir func(i int) string, every uint64) *restart {
 	core, logs := observer.New(zapcore.InfoLevel)
 	c := newCluster(t, someSamples)
 	i := 0
-	c.config = func(cfg *Config) {
+	c.config = func(_ int, cfg *Config) {
 		cfg.Checkpoint = Checkpoint{Dir: dir(i), Every: every}
 		cfg.Logger = zap.New(core)
 		cfg.Membership.Logger = zap.NewNop()

@@ -194,6 +194,9 @@ func (g *Group) apply(gen *generation, apply func() error) error {
 		g.ledger.commit(g.next.consumed)
 	}
 	g.clerk.committed(gen, g.steps, walk, g.next.hands)
+	if err := g.tell(); err != nil {
+		return err
+	}
 	g.next = step{}
 	return g.verifier.applied(g)
 }

@@ -75,9 +75,13 @@ type Config struct {
 
 	VerifyEvery  int    // steps from one comparison of the peers' states to the next; default 64, less than 0: compare nothing
 	OnDivergence string // "heal" (default): who differs from most of the others gets their state; or "stop"
+	// ReportSteps writes every committed step to Report as well, with a hash of
+	// the state: it is for tests of what a run does, and costs time.
+	ReportSteps bool
 
 	measure func(ctx context.Context, comm *allreduce.Comm, leaders []int) ([][]ring.Way, error) // Comm.Ways, but in tests
 	wrap    func(self string, links ring.Transport) ring.Transport                               // tests look at frames, and lose them
+	wire    func(ring.Transport) ring.Transport                                                  // of tests: what lies between peers
 }
 
 // State is what all peers must hold in common and a newcomer lacks: parameters,
@@ -161,6 +165,9 @@ func (c Config) validate() error {
 	if c.Grace < 0 {
 		return fmt.Errorf("elastic: a grace of %v", c.Grace)
 	}
+	if c.Membership.Witness {
+		return errors.New("elastic: a witness does not train: see membership.Witness")
+	}
 	if c.Silence < 10*time.Millisecond {
 		return fmt.Errorf("elastic: silence of %v, want at least 10ms", c.Silence)
 	}
@@ -203,6 +210,11 @@ func FromEnv() (Config, error) {
 	}
 	if c.Checkpoint, err = checkpointFromEnv(); err != nil {
 		return Config{}, err
+	}
+	if s := os.Getenv("RINGRUN_REPORT_STEPS"); s != "" {
+		if c.ReportSteps, err = strconv.ParseBool(s); err != nil {
+			return Config{}, fmt.Errorf("elastic: RINGRUN_REPORT_STEPS is %q, want 1 or 0", s)
+		}
 	}
 	if c.Logger, err = logger(os.Getenv("RINGRUN_LOG")); err != nil {
 		return Config{}, err

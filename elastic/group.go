@@ -60,6 +60,7 @@ type Group struct {
 	digest  []byte
 	check   func(ids []string, all [][]byte) error
 	steps   uint64
+	sum     uint64  // of the state, for tell
 	ledger  *ledger // nil when the program deals with samples itself
 	veteran string  // the ID under which this peer last had the group's state
 

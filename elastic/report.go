@@ -34,6 +34,13 @@ type event struct {
 	Error  string  `json:"error,omitempty"`
 	For    string  `json:"for,omitempty"`  // for whom a stalled step waits
 	File   string  `json:"file,omitempty"` // a checkpoint
+
+	// Of a step, see tell.
+	Was   string `json:"was,omitempty"`
+	Sum   string `json:"sum,omitempty"`
+	Walk  int    `json:"walk,omitempty"`
+	Count int    `json:"count,omitempty"`
+	Taken []int  `json:"taken,omitempty"`
 }
 
 func newReport(w io.Writer) *report { return &report{w: json.NewEncoder(w)} }

@@ -113,13 +113,13 @@ type cluster struct {
 	order   string   // Config.Order
 	measure func(ctx context.Context, comm *allreduce.Comm, leaders []int) ([][]ring.Way, error)
 	tap     *tap                              // sees every frame
-	config  func(cfg *Config)                 // changes what start chose
 	buckets int                               // in which gradients travel; default 1
 	grace   time.Duration                     // Config.Grace
 	vector  func(g *Group, p *peer) []float64 // what is reduced, at least of one element for each sample; default: not in the arena
 	diverge string                            // Config.OnDivergence
 	audit   string                            // Config.Audit
 	checks  bool                              // peers compare what they reduce, and marks every 4 steps
+	config  func(i int, cfg *Config)          // called before each start
 
 	mu    sync.Mutex // guards peers while some are started in the background
 	peers []*peer
@@ -173,9 +173,6 @@ func (c *cluster) start(size int) *peer {
 	if c.tap != nil {
 		cfg.wrap = c.tap.wrap(p)
 	}
-	if c.config != nil {
-		c.config(&cfg)
-	}
 	cfg.Report = events(func(e event) {
 		if i == 0 && e.Event == "listening" && e.ID == p.id { // and not when it joins again
 			c.addr <- e.Addr
@@ -195,6 +192,9 @@ func (c *cluster) start(size int) *peer {
 			}
 			q.mu.Unlock()
 		}
+	}
+	if c.config != nil {
+		c.config(i, &cfg)
 	}
 	c.peers = append(c.peers, p)
 	ctx, cancel := context.WithCancel(c.ctx)

@@ -110,7 +110,7 @@ func (g *Group) share(ctx context.Context, gen *generation) error {
 			return err
 		}
 	}
-	g.veteran = mine.ID
+	g.veteran, g.sum = mine.ID, all[p.Source].Sum
 	g.strayed.Store(false)
 	g.verifier.reset()
 	g.clerk.begun(g, gen)
