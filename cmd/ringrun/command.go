@@ -37,8 +37,10 @@ Commands, for the run that has a peer at ADDR; without ADDR, the only one here:
   ringrun stop [ADDR]          asks all peers to end, and kills those that do not
   ringrun drain PEER… [-at ADDR]
                                lets peers leave between two steps; the others go on
+  ringrun witness ADDR         votes in it, from a third host: see -on-partition
 Others:
   ringrun audit FILE…          says whether every sample was used exactly once
+  ringrun chaos PROG           lets faults happen to a run, and checks its promises
   ringrun man                  prints the manual page
   ringrun completion SHELL     prints what makes bash, zsh, fish or pwsh complete options
 
@@ -71,7 +73,7 @@ func newCommand() *cli.Command {
 		Action:         launch,
 		Commands: []*cli.Command{
 			statusCommand(), topCommand(), stacksCommand(), logsCommand(), stopCommand(), ticketCommand(),
-			drainCommand(), auditCommand(), manual(),
+			drainCommand(), auditCommand(), chaosCommand(), witnessCommand(), manual(),
 			{Name: "_agent", Hidden: true, Action: func(context.Context, *cli.Command) error { return runAgent() }},
 			{Name: "_guard", Hidden: true, Action: func(context.Context, *cli.Command) error { return runGuard() }},
 			{Name: "_gate", Hidden: true, SkipFlagParsing: true, Action: func(_ context.Context, c *cli.Command) error {
@@ -100,6 +102,8 @@ func optionFlags() []cli.Flag {
 		&cli.StringFlag{Name: "batch-policy", Value: "constant", Usage: "when peers come and go: `constant|scale` (the batch of all of them stays, or of each)"},
 		&cli.StringFlag{Name: "on-divergence", Value: "heal", Usage: "if peers hold different bits: `heal|stop` (the few get the state of the many, or the run ends)"},
 		&cli.StringFlag{Name: "audit", Usage: "add to this `FILE` what each step consumed; ringrun audit FILE checks it"},
+		&cli.StringFlag{Name: "on-partition", Value: "pause", Usage: "when so many peers are silent, and not proven dead, that the others are no majority: " +
+			"`pause|stop|prefer=ID` (they wait; they end; of two halves, the one with that peer goes on)"},
 		&cli.StringFlag{Name: "log", Value: "warn", Usage: "what workers log of their group: `debug|info|warn`"},
 		&cli.StringFlag{Name: "config", Usage: "options and program are in this YAML `FILE`; the command line counts more"},
 		&cli.StringFlag{Name: "secret-file", Usage: "the run's secret is in this `FILE`, at least 16 bytes (default: RINGRUN_SECRET, " +

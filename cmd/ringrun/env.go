@@ -35,6 +35,7 @@ func (j *job) env(p *peer) []string {
 		"RINGRUN_ON_DIVERGENCE="+o.diverged,
 		"RINGRUN_AUDIT="+j.audit.name,
 		"RINGRUN_LOG="+o.log,
+		"RINGRUN_ON_PARTITION="+o.partition,
 	)
 }
 

@@ -29,6 +29,7 @@ type options struct {
 	log        string
 	output     string
 	detach     bool
+	partition  string // what to do then
 	secretFile string
 	ticket     bool // join is in a ticket
 	checkpoint checkpoints
@@ -60,6 +61,7 @@ func parseOptions(c *cli.Command, raw []string) (options, error) {
 		log:        c.String("log"),
 		output:     c.String("output"),
 		detach:     c.Bool("detach"),
+		partition:  c.String("on-partition"),
 		secretFile: c.String("secret-file"),
 	}
 	if c.IsSet("n") && o.n < 1 {
@@ -173,6 +175,8 @@ func (o *options) validate() error {
 		return usagef("-grace %v: want at least 100ms", o.grace)
 	case o.audit != "" && o.detach:
 		return usagef("-audit %s: the launcher writes it, and with -detach there is none", o.audit)
+	case o.partition != "pause" && o.partition != "stop" && (!strings.HasPrefix(o.partition, "prefer=") || o.partition == "prefer="):
+		return usagef("-on-partition %s: want pause, stop or prefer=ID, such as prefer=p0", o.partition)
 	case o.silence < 10*time.Millisecond:
 		return usagef("-silence %v: want at least 10ms", o.silence)
 	}

@@ -47,15 +47,15 @@ func startWorker(a *agent, s start) (*worker, error) {
 		w.cmd.Env = append(w.cmd.Env, "RINGRUN_OUTPUT="+name)
 	}
 
-	var theirs [3]*os.File
-	for i, ours := range []**os.File{&w.stdout, &w.stderr, &w.report} {
-		var err error
-		if *ours, theirs[i], err = os.Pipe(); err != nil {
-			return nil, fmt.Errorf("pipe for a worker: %w", err)
-		}
-		defer theirs[i].Close()
+	theirs, err := w.plumb()
+	if err != nil {
+		return nil, err
 	}
-	w.cmd.Stdout, w.cmd.Stderr, w.cmd.ExtraFiles = theirs[0], theirs[1], theirs[2:]
+	defer func() {
+		for _, f := range theirs {
+			f.Close()
+		}
+	}()
 	if err := a.guard.start(w.cmd); err != nil {
 		for _, f := range w.pipes() {
 			f.Close()
@@ -65,6 +65,22 @@ func startWorker(a *agent, s start) (*worker, error) {
 	w.pid = w.cmd.Process.Pid
 	a.add(w)
 	return w, nil
+}
+
+// plumb makes the pipes through which the worker speaks, and returns its ends.
+func (w *worker) plumb() (theirs []*os.File, err error) {
+	for _, ours := range []**os.File{&w.stdout, &w.stderr, &w.report} {
+		r, end, err := os.Pipe()
+		if err != nil {
+			for _, f := range append(theirs, w.pipes()...) {
+				f.Close() // nil: nothing to do
+			}
+			return nil, fmt.Errorf("pipe for a worker: %w", err)
+		}
+		*ours, theirs = r, append(theirs, end)
+	}
+	w.cmd.Stdout, w.cmd.Stderr, w.cmd.ExtraFiles = theirs[0], theirs[1], theirs[2:]
+	return theirs, nil
 }
 
 func (w *worker) pipes() []*os.File { return []*os.File{w.stdout, w.stderr, w.report} }
