@@ -28,7 +28,7 @@ func (s *stall) step() { s.began, s.idle = true, 0 }
 func (s *stall) end()  { s.ended = true }
 
 func (s *stall) look(now time.Time, excused bool) {
-	if s.began && !s.ended && !excused {
+	if s.began && !s.ended && !excused && !s.looked.IsZero() {
 		s.idle += now.Sub(s.looked)
 		s.longest = max(s.longest, s.idle)
 	}
@@ -141,7 +141,7 @@ func (tr *troupe) anyDone() bool {
 // tooLate reports whether a worker failed because the run had ended when it
 // wanted to join, for the first time or again.
 func tooLate(why string) bool {
-	return slices.ContainsFunc([]string{"nobody answers", "not let in", "nobody is left who could", "hung up"}, func(s string) bool {
+	return slices.ContainsFunc([]string{"nobody answers", "not let in", "nobody is left who could", "nobody has answered", "hung up"}, func(s string) bool {
 		return strings.Contains(why, s)
 	})
 }
