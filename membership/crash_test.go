@@ -134,3 +134,38 @@ func TestProposerIsLeftInPeace(t *testing.T) {
 		t.Errorf("rank %d decided, want 0", got)
 	}
 }
+
+// c proposes what b has accepted from a, who is dead: a view without c. Nobody but
+// c knows then that it is decided, so c says it more than once before it goes.
+func TestWhoExcludesItselfTells(t *testing.T) {
+	all := peers("a b c")
+	c := newAgreement(all[2], false, "", 0, 0)
+	c.adopt(View{Epoch: 1, Group: "a", Peers: all}, ballot{})
+	c.setDead("a")
+	for c.proposal == nil {
+		c.tick()
+		c.ready()
+	}
+	next := View{Epoch: 2, Group: "a", Peers: all[:2]}
+	say := func(m message) []message {
+		m.From, m.Group, m.Epoch, m.Ballot = "b", "a", 2, c.promised
+		c.step(m)
+		out, _, _ := c.ready()
+		return out
+	}
+	say(message{Kind: kindPromise, Accepted: ballot{1, 0}, View: &next})
+	out := say(message{Kind: kindAccepted})
+	told := 0
+	for range 2 * rebroadcast {
+		for _, m := range out {
+			if m.Kind == kindDecided && m.To == "b" {
+				told++
+			}
+		}
+		c.tick()
+		out, _, _ = c.ready()
+	}
+	if !c.excluded || told < 2 || c.resend > 0 {
+		t.Errorf("excluded %t, b was told %d times, %d to come; want at least 2 and then an end", c.excluded, told, c.resend)
+	}
+}
