@@ -38,6 +38,7 @@ type agreement struct {
 	bereft    int            // tick at which those not proven dead were too few for a quorum; -1: not yet
 	doubtAt   int            // tick since which the others may have gone on without us; -1: they have not
 	cutOff    bool           // when we were bereft, they may have let newcomers in as well
+	leftOut   []Peer         // who may live, and is not in the view
 	shutTill  int            // tick until which nobody is let in
 	heard     map[string]int // tick at which a member was last heard of
 	unwanted  bool           // the epoch of the view is of no more use
@@ -200,15 +201,25 @@ func (a *agreement) setDead(id string) {
 		a.dead[id] = true
 		a.mourn()
 	}
+	a.leftOut = slices.DeleteFunc(a.leftOut, func(p Peer) bool { return p.ID == id })
+	if len(a.leftOut) == 0 {
+		a.shutTill = 0
+	}
 	delete(a.newcomers, id)
 }
 
 // suspects returns the members for whose death a proof would help.
 func (a *agreement) suspects() []Peer {
-	if a.excluded || !a.wanted() {
+	var out []Peer
+	if a.excluded {
 		return nil
 	}
-	var out []Peer
+	if a.now < a.shutTill && len(a.newcomers) > 0 {
+		out = slices.Clone(a.leftOut)
+	}
+	if !a.wanted() {
+		return out
+	}
 	for _, p := range a.view.members() {
 		if p.ID != a.self.ID && !a.dead[p.ID] && !a.answered(p.ID) {
 			out = append(out, p)

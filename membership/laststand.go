@@ -19,7 +19,9 @@ import (
 // somebody not proven dead lets nobody in for a while, the quarantine: so when we
 // prove the death of most within that time from our last word with them, nobody
 // follows a view of theirs. Else, because we were stopped, or waited long for
-// proofs, we call no last stand, and pause until somebody answers.
+// proofs, we call no last stand, and pause until somebody answers. (The quarantine
+// ends early when those who were left out are proven dead: who starts anew, having
+// learned it, need not wait.)
 //
 //	our last word          we are left out                 somebody may be let in
 //	     |---- at least grace ----|------- quarantine ------------|

@@ -182,7 +182,7 @@ func (a *agreement) adopt(v View, b ballot) {
 	a.view = v
 	a.decided = true
 	if v.Quarantine > 0 {
-		a.shutTill = max(a.shutTill, a.now+v.Quarantine)
+		a.shutTill, a.leftOut = a.now+v.Quarantine, slices.Clone(v.LeftOut)
 	}
 	clear(a.heard)
 	for _, p := range v.members() {

@@ -131,6 +131,9 @@ func (m message) validate() error {
 	if q := m.View.Quarantine; q < 0 || q > quarantine || len(m.View.Prefer) > maxName {
 		return fmt.Errorf("%w: a view with a quarantine of %d, that prefers %.40q", errMessage, q, m.View.Prefer)
 	}
+	if err := checkPeers(m.View.LeftOut); err != nil {
+		return err
+	}
 	return checkPeers(m.View.members())
 }
 

@@ -123,7 +123,7 @@ func (a *agreement) choose(p *proposal) {
 	if p.quorumAt < 0 {
 		p.quorumAt = a.now
 	}
-	if a.now-p.quorumAt < a.grace && a.awaits(have) {
+	if a.now-p.quorumAt < a.grace && len(a.awaited(have)) > 0 {
 		return
 	}
 	v := a.candidate(p)
@@ -136,11 +136,14 @@ func (a *agreement) choose(p *proposal) {
 	p.accepts[a.self.ID] = true
 }
 
-// awaits reports whether a member that stays has yet to answer.
-func (a *agreement) awaits(have ids) bool {
-	return slices.ContainsFunc(a.view.members(), func(m Peer) bool {
-		return !have[m.ID] && !a.dead[m.ID] && !a.leaving[m.ID]
-	})
+// awaited returns the members that stay and have yet to answer.
+func (a *agreement) awaited(have ids) (out []Peer) {
+	for _, m := range a.view.members() {
+		if !have[m.ID] && !a.dead[m.ID] && !a.leaving[m.ID] {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // candidate returns the view that a member of the quorum may already have
@@ -170,16 +173,19 @@ func (a *agreement) candidate(p *proposal) View {
 			delete(stay, id)
 		}
 	}
-	shut := max(a.shutTill-a.now, 0)
-	if a.awaits(stay) { // somebody is left out who may live
-		shut = quarantine
+	shut, leftOut := max(a.shutTill-a.now, 0), []Peer(nil)
+	if shut > 0 {
+		leftOut = slices.Clone(a.leftOut)
+	}
+	if out := a.awaited(stay); len(out) > 0 { // who may live
+		shut, leftOut = quarantine, append(leftOut, out...)
 	}
 	if shut > 0 {
 		come = nil
 	}
 	next := successor(a.view, stay, come)
 	next.Peers = together(prefer(next.Peers, a.order), a.near)
-	next.Quarantine = shut
+	next.Quarantine, next.LeftOut = shut, leftOut
 	if p.ballot.last() {
 		next.Group = refound(next)
 	}

@@ -29,8 +29,10 @@ type View struct {
 	// or the part before the last dash of one. All views of a group have the same.
 	Prefer string `json:",omitempty"`
 	// Quarantine is how many ticks nobody is let in after this view, because it
-	// leaves out somebody who may live: see laststand.go.
-	Quarantine int `json:",omitempty"`
+	// leaves out somebody who may live, or one before it did, unless these are
+	// proven dead meanwhile: see laststand.go.
+	Quarantine int    `json:",omitempty"`
+	LeftOut    []Peer `json:",omitempty"`
 }
 
 // Rank returns the place of a peer in the view, and -1 if it is not in it or is
