@@ -66,6 +66,7 @@ func (a *agreement) stalled() (missing []Peer, ticks int) {
 // A pause is what the node has said about being cut off.
 type pause struct {
 	began time.Time // zero: there is none
+	alone time.Time // since then somebody was missing at every look
 	epoch uint64    // of the view that waits for its successor
 }
 
@@ -73,6 +74,9 @@ type pause struct {
 // policy.
 func (p *pause) look(n *Node, a *agreement) {
 	missing, ticks := a.stalled()
+	if len(missing) == 0 || p.alone.IsZero() {
+		p.alone = time.Now()
+	}
 	switch {
 	case len(missing) == 0:
 		if !p.began.IsZero() && a.view.Epoch > p.epoch && !a.excluded {
@@ -82,7 +86,7 @@ func (p *pause) look(n *Node, a *agreement) {
 	case p.began.IsZero():
 		p.began, p.epoch = time.Now(), a.view.Epoch
 		n.log.Warn(describe(a.view, missing, time.Duration(ticks)*tickTime, n.policy))
-	case n.policy.stop && time.Since(p.began) > stopAfter:
+	case n.policy.stop && time.Since(p.alone) > stopAfter:
 		n.publish(View{}, fmt.Errorf("%w: %s", ErrPartitioned, lacks(a.view, missing, time.Duration(ticks)*tickTime)))
 	}
 }
