@@ -47,6 +47,8 @@ type StatusPeer struct {
 //	POST /drain          lets this peer leave between two steps
 //	GET /stacks          what every goroutine does, as text
 //	GET /output          what it has printed lately; ?follow=1: and what comes
+//	GET /trace           every Span that ends, one JSON object a line
+//	GET /clock           what time it is here
 //	POST /end            asks it to end, by SIGTERM; ?kill=1: kills it
 //	GET /debug/pprof/…   Go's profiles
 type inspector struct {
@@ -61,6 +63,8 @@ func newInspector() *inspector {
 	in.mux.HandleFunc("POST /drain", in.drain)
 	in.mux.HandleFunc("GET /stacks", stacks)
 	in.mux.HandleFunc("GET /output", output)
+	in.mux.HandleFunc("GET /trace", in.trace)
+	in.mux.HandleFunc("GET /clock", clock)
 	in.mux.HandleFunc("POST /end", end)
 	in.mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	in.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

@@ -25,6 +25,8 @@ type meter struct {
 	steps uint64
 	last  time.Time // when the last step was committed
 	pace  float64   // seconds a step, of the last few
+
+	watchers []*watcher
 }
 
 func newMeter() *meter {
@@ -38,6 +40,7 @@ func (m *meter) enter(p Phase) Phase {
 	now := time.Now()
 	was := m.now
 	m.spent[was] += now.Sub(m.since)
+	m.tell(was, m.since, now)
 	m.now, m.since = p, now
 	return was
 }

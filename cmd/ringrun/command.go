@@ -33,6 +33,7 @@ Commands, for the run that has a peer at ADDR; without ADDR, the only one here:
   ringrun top [ADDR]           the same, live: the ring, rates, who waits for whom
   ringrun stacks PEER [ADDR]   prints what every goroutine of a peer does
   ringrun logs [-f] [ADDR]     prints what the peers write, if -output or -detach keeps it
+  ringrun trace [ADDR]         records a timeline of all peers for chrome://tracing
   ringrun ticket [ADDR]        prints one word with which others can join, from anywhere
   ringrun stop [ADDR]          asks all peers to end, and kills those that do not
   ringrun drain PEER… [-at ADDR]
@@ -72,7 +73,7 @@ func newCommand() *cli.Command {
 		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // exitCode does that
 		Action:         launch,
 		Commands: []*cli.Command{
-			statusCommand(), topCommand(), stacksCommand(), logsCommand(), stopCommand(), ticketCommand(),
+			statusCommand(), topCommand(), stacksCommand(), logsCommand(), stopCommand(), ticketCommand(), traceCommand(),
 			drainCommand(), auditCommand(), chaosCommand(), witnessCommand(), manual(),
 			{Name: "_agent", Hidden: true, Action: func(context.Context, *cli.Command) error { return runAgent() }},
 			{Name: "_guard", Hidden: true, Action: func(context.Context, *cli.Command) error { return runGuard() }},
