@@ -153,6 +153,8 @@ func (c *Comm) auto(w *Work) Algorithm {
 	switch {
 	case c.board != nil && w.codec == nil:
 		return Shared
+	case c.size == 2 && w.bytes <= shortBytes && w.codec == nil:
+		return Exchange // no more bytes, and one step less: whatever was measured
 	case c.costs != nil && w.codec == nil:
 		return c.costs.cheapest(all, c.size, w.bytes)
 	case w.bytes <= small && w.codec == nil:
