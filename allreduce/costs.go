@@ -112,7 +112,7 @@ func (k *Costs) cheapest(among []Algorithm, n, bytes int) Algorithm {
 
 // Tune makes AllReduce and Start choose the algorithm by what things cost here,
 // and returns that. If rank 0 gives costs, which it knows from an earlier Comm, all
-// take those; if not, they measure, for less than tuneTime if rounds are short.
+// take those; if not, they measure, for tens of milliseconds if links are fast.
 // Every peer must call it, between the same collectives. What the others give is
 // not looked at.
 func (c *Comm) Tune(ctx context.Context, known *Costs) (*Costs, error) {
@@ -158,9 +158,10 @@ func (c *Comm) shareCosts(ctx context.Context, k *Costs) error {
 }
 
 const (
-	// tuneTime is how long peers measure if a round of all algorithms and sizes
+	// tuneTime is how long peers measure with one size, if a round of all algorithms
 	// takes less than a part of it.
-	tuneTime = 40 * time.Millisecond
+	tuneTime = 30 * time.Millisecond
+	tuneFew  = 7           // operations, unless one takes longer than that
 	tuneMost = 15          // operations of one size by one algorithm
 	tuneSlow = time.Second // the largest size is left out if once takes longer
 )
@@ -179,7 +180,7 @@ func (c *Comm) measure(ctx context.Context, k *Costs) error {
 	for _, a := range all {
 		var times [len(probes)]float64
 		for i := range sizes {
-			if times[i], err = c.probe(ctx, a, x, i, rounds); err != nil {
+			if times[i], err = c.probe(ctx, a, x, i, rounds[i]); err != nil {
 				return err
 			}
 		}
@@ -194,15 +195,17 @@ func (c *Comm) measure(ctx context.Context, k *Costs) error {
 
 // rehearse does everything once, which warms it up, and returns how many probes
 // are worth their time, by rank 0's clock, and how often each.
-func (c *Comm) rehearse(ctx context.Context, all []Algorithm, x Vector) (sizes, rounds int, err error) {
+func (c *Comm) rehearse(ctx context.Context, all []Algorithm, x Vector) (sizes int, rounds [len(probes)]int, err error) {
 	var took [len(probes)]time.Duration
 	plan := []int32{int32(len(probes))}
-	begin := time.Now()
+	if _, err := c.probe(ctx, all[0], x, 0, 1); err != nil { // nobody else is late after that
+		return 0, rounds, err
+	}
 	for i := 0; i < int(plan[0]); i++ {
 		start := time.Now()
 		for _, a := range all {
 			if _, err := c.probe(ctx, a, x, i, 1); err != nil {
-				return 0, 0, err
+				return 0, rounds, err
 			}
 		}
 		took[i] = time.Since(start)
@@ -214,12 +217,22 @@ func (c *Comm) rehearse(ctx context.Context, all []Algorithm, x Vector) (sizes, 
 			plan[0]--
 		}
 		if err := c.Broadcast(ctx, Of(plan), 0); err != nil {
-			return 0, 0, err
+			return 0, rounds, err
 		}
 	}
-	often := []int32{int32(max(2, min(tuneMost, tuneTime/time.Since(begin))))}
+	often := make([]int32, len(probes))
+	for i, t := range took {
+		least := time.Duration(tuneFew)
+		if t > tuneTime {
+			least = 2
+		}
+		often[i] = int32(max(least, min(tuneMost, tuneTime/max(t, 1))))
+	}
 	err = c.Broadcast(ctx, Of(often), 0)
-	return int(plan[0]), max(2, int(often[0])), err
+	for i := range rounds {
+		rounds[i] = int(often[i])
+	}
+	return int(plan[0]), rounds, err
 }
 
 // probe returns how long an algorithm takes for the i-th size, in nanoseconds: the
