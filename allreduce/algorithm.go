@@ -130,12 +130,12 @@ func (c *Comm) choose(w *Work) {
 // Config.SmallBytes says.
 const exchangePair = 32 << 10
 
-// candidates returns the algorithms that are worth a try. An Exchange has more
-// steps than a Dissemination, and sends as much. It is called with c.mu held.
+// candidates returns the algorithms among which Auto chooses where peers do not
+// share memory. It is called with c.mu held.
 func (c *Comm) candidates() []Algorithm {
 	all := []Algorithm{Ring, Exchange}
-	if c.hasChords() {
-		all[1] = Dissemination
+	if len(c.lanes) > c.width {
+		all = append(all, Dissemination)
 	}
 	if c.levels != nil {
 		all = append(all, TwoLevel)
@@ -157,8 +157,10 @@ func (c *Comm) auto(w *Work) Algorithm {
 		return Exchange // no more bytes, and one step less: whatever was measured
 	case c.costs != nil && w.codec == nil:
 		return c.costs.cheapest(all, c.size, w.bytes)
+	case w.bytes <= small && w.codec == nil && len(c.lanes) > c.width:
+		return Dissemination
 	case w.bytes <= small && w.codec == nil:
-		return all[1]
+		return Exchange
 	case c.levels != nil && w.bytes > levelsBytes:
 		return TwoLevel
 	}
