@@ -116,6 +116,7 @@ type cluster struct {
 	buckets int                               // in which gradients travel; default 1
 	grace   time.Duration                     // Config.Grace
 	vector  func(g *Group, p *peer) []float64 // what is reduced, at least of one element for each sample; default: not in the arena
+	silence time.Duration                     // Config.Silence; default 500 ms
 	diverge string                            // Config.OnDivergence
 	audit   string                            // Config.Audit
 	checks  bool                              // peers compare what they reduce, and marks every 4 steps
@@ -168,7 +169,7 @@ func (c *cluster) start(size int) *peer {
 		Audit:        c.audit,
 		VerifyEvery:  4,
 		OnDivergence: c.diverge,
-		Silence:      500 * time.Millisecond,
+		Silence:      max(c.silence, 500*time.Millisecond),
 	}
 	if c.tap != nil {
 		cfg.wrap = c.tap.wrap(p)
