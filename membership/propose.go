@@ -175,7 +175,8 @@ func (a *agreement) candidate(p *proposal) View {
 	}
 	shut, leftOut := max(a.shutTill-a.now, 0), []Peer(nil)
 	if shut > 0 {
-		leftOut = slices.Clone(a.leftOut)
+		// One who asked late may have been let in under its old ID.
+		leftOut = slices.DeleteFunc(slices.Clone(a.leftOut), func(p Peer) bool { return a.view.has(p.ID) })
 	}
 	if out := a.awaited(stay); len(out) > 0 { // who may live
 		shut, leftOut = quarantine, append(leftOut, out...)
