@@ -110,7 +110,10 @@ func (g *Group) share(ctx context.Context, gen *generation) error {
 			return err
 		}
 	}
-	g.veteran, g.sum = mine.ID, all[p.Source].Sum
+	g.veteran = mine.ID
+	if err := g.weigh(); err != nil {
+		return err
+	}
 	g.strayed.Store(false)
 	g.verifier.reset()
 	g.clerk.begun(g, gen)

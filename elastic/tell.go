@@ -40,3 +40,14 @@ func (g *Group) wired(links ring.Transport) ring.Transport {
 	}
 	return g.cfg.wire(links)
 }
+
+// weigh notes the hash of the state that a generation begins with, for tell.
+func (g *Group) weigh() error {
+	if !g.cfg.ReportSteps {
+		return nil
+	}
+	sum := xxhash.New()
+	err := g.save(sum)
+	g.sum = sum.Sum64()
+	return err
+}
