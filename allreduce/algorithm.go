@@ -134,7 +134,7 @@ const exchangePair = 32 << 10
 // share memory. It is called with c.mu held.
 func (c *Comm) candidates() []Algorithm {
 	all := []Algorithm{Ring, Exchange}
-	if len(c.lanes) > c.width {
+	if c.hasChords() {
 		all = append(all, Dissemination)
 	}
 	if c.levels != nil {
@@ -157,7 +157,7 @@ func (c *Comm) auto(w *Work) Algorithm {
 		return Exchange // no more bytes, and one step less: whatever was measured
 	case c.costs != nil && w.codec == nil:
 		return c.costs.cheapest(all, c.size, w.bytes)
-	case w.bytes <= small && w.codec == nil && len(c.lanes) > c.width:
+	case w.bytes <= small && w.codec == nil && c.hasChords():
 		return Dissemination
 	case w.bytes <= small && w.codec == nil:
 		return Exchange
