@@ -26,6 +26,7 @@ type manager struct {
 	next      *prospect   // the one after it; nil: none yet
 	out       bool        // the group goes on without this peer
 	seated    bool        // this peer is in a view, or was, under its present ID
+	shut      int         // rings that did not open, one after another
 }
 
 // A prospect is a generation whose ring opens, or stands and waits.
@@ -178,6 +179,7 @@ func (m *manager) opened(ctx context.Context, err error) error {
 	m.next.cancel()
 	if err == nil {
 		m.next.stands = true
+		m.shut = 0
 		g.shut = time.Time{}
 		return nil
 	}
@@ -186,9 +188,25 @@ func (m *manager) opened(ctx context.Context, err error) error {
 	if ctx.Err() == nil && !g.shut.IsZero() && time.Since(g.shut) > openPatience {
 		return fmt.Errorf("elastic: no ring has opened for %v: %w", openPatience, err)
 	}
-	g.session.node.Renew(e)
+	node := g.session.node
+	time.AfterFunc(pauseAfter(m.shut), func() { node.Renew(e) })
+	m.shut++
 	return nil
 }
+
+// pauseAfter is how long to wait for the next view when so many rings have not
+// opened before. What was wrong with one may be with the next.
+func pauseAfter(rings int) time.Duration {
+	if rings == 0 {
+		return 0
+	}
+	return min(firstPause<<min(rings, 10), longestPause)
+}
+
+const (
+	firstPause   = 10 * time.Millisecond
+	longestPause = time.Second
+)
 
 // broke takes up the end of the ring in use.
 func (m *manager) broke(ctx context.Context) {
