@@ -47,12 +47,13 @@ type depot struct {
 	*cluster
 	mu    sync.Mutex // guards given
 	given map[string]int
+	all   chan struct{} // closed when three peers have given something
 	late  *peer
 	bulks map[*peer]*bulk
 }
 
 func newDepot(t *testing.T) *depot {
-	d := &depot{cluster: newCluster(t, someSamples), given: map[string]int{}, bulks: map[*peer]*bulk{}}
+	d := &depot{cluster: newCluster(t, someSamples), given: map[string]int{}, all: make(chan struct{}), bulks: map[*peer]*bulk{}}
 	d.tap = &tap{}
 	d.state = func(p *peer) State {
 		seed := uint64(0)
@@ -74,7 +75,9 @@ func (d *depot) gave(p *peer, e ring.Edge, h ring.Header) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if e.Lane == stateLane && h.Op == opGive && h.Offset == 0 {
-		d.given[p.id]++
+		if d.given[p.id]++; len(d.given) == 3 && d.given[p.id] == 1 {
+			close(d.all)
+		}
 	}
 	return d.given[p.id]
 }
@@ -127,10 +130,17 @@ func (d *depot) equal(killed ...*peer) {
 // A newcomer gets its state from all peers at once, and hardly a piece twice.
 func TestStateFromAll(t *testing.T) {
 	d := newDepot(t)
-	d.tap.see = func(p *peer, e ring.Edge, h ring.Header, _ []byte) error { d.gave(p, e, h); return nil }
+	d.tap.see = func(p *peer, e ring.Edge, h ring.Header, _ []byte) error {
+		if d.gave(p, e, h) > 2 && e.Lane == stateLane { // the quickest waits for the others
+			select {
+			case <-d.all:
+			case <-d.ctx.Done():
+			}
+		}
+		return nil
+	}
 	d.runLate()
 	d.equal()
-	t.Log("pieces given:", d.given)
 	if len(d.given) != 3 || d.total() < bulkPieces || d.total() > bulkPieces+1+3*asksAhead {
 		t.Errorf("pieces given: %v; want some from each of three, %d together and a few twice", d.given, bulkPieces+1)
 	}
