@@ -1,6 +1,9 @@
 package allreduce
 
-import "github.com/ringrun/ringrun/ring"
+import (
+	"github.com/ringrun/ringrun/allreduce/internal/simd"
+	"github.com/ringrun/ringrun/ring"
+)
 
 // direct is an all-reduce of vectors that all lie in the arenas. Each peer
 // combines its chunk, block by block, from the memory of all, and copies the
@@ -18,6 +21,7 @@ func (b *board) direct(w *Work) error {
 	clear(b.copied)
 	for k := 0; lo+k*block < hi; k++ {
 		at := lo + k*block
+		simd.Claim(w.x.Slice(at, min(at+block, hi)).Bytes())
 		b.terms.combine(w, me, at, min(at+block, hi), Vector{})
 		b.mem.Post(wordReduced, b.progress+uint64(k+1))
 		for d := 1; d < n; d++ {
@@ -73,6 +77,7 @@ func (b *board) fetch(w *Work, rank, block int, progress uint64) error {
 	from, to := lo+b.copied[rank]*block, min(lo+ready*block, hi)
 	for at := from; at < to; at += block {
 		end := min(at+block, to)
+		simd.Claim(w.x.Slice(at, end).Bytes())
 		copy(w.x.Slice(at, end).Bytes(), b.terms.vectors[rank].Slice(at, end).Bytes())
 	}
 	b.copied[rank] = ready
