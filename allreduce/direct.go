@@ -77,12 +77,22 @@ func (b *board) fetch(w *Work, rank, block int, progress uint64) error {
 	from, to := lo+b.copied[rank]*block, min(lo+ready*block, hi)
 	for at := from; at < to; at += block {
 		end := min(at+block, to)
-		simd.Claim(w.x.Slice(at, end).Bytes())
-		copy(w.x.Slice(at, end).Bytes(), b.terms.vectors[rank].Slice(at, end).Bytes())
+		to, from := w.x.Slice(at, end).Bytes(), b.terms.vectors[rank].Slice(at, end).Bytes()
+		if w.bytes >= streamedBytes {
+			simd.Stream(to, from)
+			continue
+		}
+		simd.Claim(to)
+		copy(to, from)
 	}
 	b.copied[rank] = ready
 	return nil
 }
+
+// streamedBytes is from where on what is copied is written past the caches. They
+// hardly keep so much, and to take the lines back from a processor that is far
+// away costs more.
+const streamedBytes = 4 << 20
 
 const (
 	maxBlock = 64 << 10

@@ -71,7 +71,8 @@ func arenaSize() int {
 	return max(minArena, int(size)&^(pageBytes-1))
 }
 
-// Alloc returns zeros, aligned to 128 bytes, or to a page if they fill one. The
+// Alloc returns zeros, aligned to 128 bytes, or to a page, small or huge, if they
+// fill one. The
 // error wraps ErrArena if there is no room.
 func (a *Arena) Alloc(bytes int) ([]byte, error) {
 	if bytes < 0 {
@@ -81,7 +82,10 @@ func (a *Arena) Alloc(bytes int) ([]byte, error) {
 		return []byte{}, nil
 	}
 	align := lineBytes
-	if bytes >= pageBytes {
+	switch {
+	case bytes >= hugeBytes:
+		align = hugeBytes
+	case bytes >= pageBytes:
 		align = pageBytes
 	}
 	size := roundUp(bytes, align)
@@ -93,6 +97,9 @@ func (a *Arena) Alloc(bytes int) ([]byte, error) {
 	}
 	a.used[at] = size
 	clear(a.mem[at:max(at, min(at+size, a.zeroed))])
+	if fresh := max(at, roundUp(a.zeroed, hugeBytes)); align == hugeBytes && fresh < at+size {
+		hugePages(a.mem[fresh : at+size])
+	}
 	a.zeroed = max(a.zeroed, at+size)
 	return a.mem[at : at+bytes : at+bytes], nil
 }

@@ -161,6 +161,6 @@ func (b *board) Close() error {
 
 func unmap(mem []byte) {
 	if mem != nil {
-		unix.Munmap(mem) // cannot fail: it is what Mmap has returned
+		unix.MunmapPtr(unsafe.Pointer(&mem[0]), uintptr(len(mem))) // cannot fail: it is what mapMemory has returned
 	}
 }

@@ -2,6 +2,7 @@ package shm
 
 import (
 	"fmt"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,7 +32,7 @@ func newMemory(size, flags int) (mem []byte, fd int, err error) {
 		return nil, -1, err
 	}
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
-		unix.Munmap(mem)
+		unmap(mem)
 		return nil, -1, fmt.Errorf("shm: seal a segment: %w", err)
 	}
 	return mem, fd, nil
@@ -60,10 +61,53 @@ func adoptMemory(fd, flags int, fits func(size int64) bool) ([]byte, error) {
 	return mapMemory(fd, int(st.Size), unix.PROT_READ, flags)
 }
 
+// hugeBytes is the size of a huge page: of one, the processor must know only one
+// address instead of 512.
+const hugeBytes = 2 << 20
+
+// mapMemory maps at a multiple of hugeBytes, if it maps so much.
 func mapMemory(fd, size, prot, flags int) ([]byte, error) {
-	mem, err := unix.Mmap(fd, 0, size, prot, unix.MAP_SHARED|flags)
+	var at unsafe.Pointer
+	if size >= hugeBytes {
+		at = alignedRoom(size)
+	}
+	if at != nil {
+		flags |= unix.MAP_FIXED
+	}
+	p, err := unix.MmapPtr(fd, 0, at, uintptr(size), prot, unix.MAP_SHARED|flags)
 	if err != nil {
+		if at != nil {
+			unix.MunmapPtr(at, uintptr(size))
+		}
 		return nil, fmt.Errorf("shm: map a segment of %d bytes: %w", size, err)
 	}
-	return mem, nil
+	return unsafe.Slice((*byte)(p), size), nil
+}
+
+// alignedRoom reserves address space for size bytes at a multiple of hugeBytes,
+// or returns nil.
+func alignedRoom(size int) unsafe.Pointer {
+	all := uintptr(size) + hugeBytes
+	p, err := unix.MmapPtr(-1, 0, nil, all, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	if err != nil {
+		return nil
+	}
+	before := -uintptr(p) & (hugeBytes - 1)
+	at := unsafe.Add(p, before)
+	if before > 0 {
+		unix.MunmapPtr(p, before)
+	}
+	end := (before + uintptr(size) + pageBytes - 1) &^ (pageBytes - 1)
+	if end < all {
+		unix.MunmapPtr(unsafe.Add(p, end), all-end)
+	}
+	return at
+}
+
+// hugePages asks for huge pages behind new memory that begins and ends at
+// multiples of hugeBytes. Without them it works as well.
+func hugePages(mem []byte) {
+	if unix.Madvise(mem, unix.MADV_HUGEPAGE) == nil && unix.Madvise(mem, unix.MADV_POPULATE_WRITE) == nil {
+		_ = unix.Madvise(mem, unix.MADV_COLLAPSE)
+	}
 }

@@ -58,7 +58,7 @@ func adopt(fd int) (*segment, error) {
 }
 
 func (s *segment) unmap() {
-	unix.Munmap(s.mem) // cannot fail: it is what Mmap has returned
+	unmap(s.mem)
 	s.mem, s.ring = nil, nil
 }
 
