@@ -80,7 +80,7 @@ func blocks(ctx context.Context, client *http.Client, p membership.Peer) string 
 	switch {
 	case err != nil:
 		return p.ID + " (does not answer)"
-	case s.Phase == Reducing:
+	case s.Phase == Reducing || s.Phase == Waiting:
 		return ""
 	default:
 		return fmt.Sprintf("%s (%s)", p.ID, s.Phase)
