@@ -115,7 +115,7 @@ func blocking(answers []answer) string {
 	var busy []string
 	for _, a := range answers {
 		switch {
-		case a.err != nil || a.Phase != elastic.Reducing:
+		case a.err != nil || a.Phase != elastic.Reducing && a.Phase != elastic.Waiting:
 			busy = append(busy, a.peer.ID)
 		case a.InPhase < blockingTime:
 			return ""
