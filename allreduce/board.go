@@ -35,6 +35,7 @@ type board struct {
 	quit   func() error // b.look
 	terms  terms
 	copied []int // of direct, by rank
+	copier copier
 
 	// Guarded by c.mu.
 	busy   bool       // somebody has the turn

@@ -78,7 +78,7 @@ func (b *board) fetch(w *Work, rank, block int, progress uint64) error {
 	for at := from; at < to; at += block {
 		end := min(at+block, to)
 		to, from := w.x.Slice(at, end).Bytes(), b.terms.vectors[rank].Slice(at, end).Bytes()
-		if w.bytes >= streamedBytes {
+		if w.bytes >= pastBytes {
 			simd.Stream(to, from)
 			continue
 		}
@@ -89,10 +89,9 @@ func (b *board) fetch(w *Work, rank, block int, progress uint64) error {
 	return nil
 }
 
-// streamedBytes is from where on what is copied is written past the caches. They
-// hardly keep so much, and to take the lines back from a processor that is far
-// away costs more.
-const streamedBytes = 4 << 20
+// pastBytes is from where on what is copied is written past the caches, which
+// hardly keep so much.
+const pastBytes = 8 << 20
 
 const (
 	maxBlock = 64 << 10

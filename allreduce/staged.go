@@ -16,6 +16,8 @@ import "github.com/ringrun/ringrun/ring"
 // part has copied all it needs from the one before.
 func (b *board) staged(w *Work) error {
 	s := b.newStaging(w)
+	b.copier.begin(b.turn, w.bytes)
+	defer b.copier.end()
 	for j := 0; j <= s.parts; j++ {
 		if j < s.parts {
 			s.fill(j)
@@ -77,7 +79,7 @@ func (s *staging) fill(j int) {
 	for d := 1; d < n; d++ {
 		owner := (me + d) % n
 		if lo, hi := s.cut(j, owner); lo < hi {
-			copy(s.place(me, j, owner, hi-lo).Bytes(), s.w.x.Slice(lo, hi).Bytes())
+			b.copier.copy(s.place(me, j, owner, hi-lo).Bytes(), s.w.x.Slice(lo, hi).Bytes())
 		}
 	}
 	b.mem.Post(wordStaged, b.progress+uint64(j+1))
