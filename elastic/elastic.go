@@ -80,8 +80,7 @@ type Config struct {
 	ReportSteps bool
 
 	measure func(ctx context.Context, comm *allreduce.Comm, leaders []int) ([][]ring.Way, error) // Comm.Ways, but in tests
-	wrap    func(self string, links ring.Transport) ring.Transport                               // tests look at frames, and lose them
-	wire    func(ring.Transport) ring.Transport                                                  // of tests: what lies between peers
+	wrap    func(self string, links ring.Transport) ring.Transport                               // what lies between peers, in tests
 }
 
 // State is what all peers must hold in common and a newcomer lacks: parameters,

@@ -43,7 +43,7 @@ func (f *fabric) plug(i int, cfg *Config) {
 		to, known := f.addrs[addr]
 		return !known || f.apart[pair(i, to)] == 0
 	}
-	cfg.wire = func(t ring.Transport) ring.Transport { return wired{t, f, i} }
+	cfg.wrap = func(_ string, t ring.Transport) ring.Transport { return wired{t, f, i} }
 }
 
 // knows notes the address of a peer.

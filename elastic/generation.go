@@ -41,7 +41,7 @@ func (g *Group) open(ctx context.Context, gen *generation) error {
 		Self:      g.session.node.ID(),
 		Peers:     ids(gen.view),
 		Epoch:     gen.view.Epoch,
-		Transport: g.wired(gen.links),
+		Transport: gen.links,
 		Silence:   g.cfg.Silence,
 		Chords:    g.cfg.Transport != "rtc", // whose links are slow to open
 	})

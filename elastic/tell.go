@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/cespare/xxhash/v2"
-	"github.com/ringrun/ringrun/ring"
 )
 
 // tell reports a step that was just committed, if the launcher wants that of every
@@ -32,14 +31,6 @@ func (g *Group) tell() error {
 }
 
 func sumText(sum uint64) string { return fmt.Sprintf("%016x", sum) }
-
-// wired returns the transport for a ring's links.
-func (g *Group) wired(links ring.Transport) ring.Transport {
-	if g.cfg.wire == nil {
-		return links
-	}
-	return g.cfg.wire(links)
-}
 
 // weigh notes the hash of the state that a generation begins with, for tell.
 func (g *Group) weigh() error {
