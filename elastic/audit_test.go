@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -49,9 +50,16 @@ func TestAudit(t *testing.T) {
 	var l ledgerman
 	c.audit = "one"
 	var dead atomic.Bool
+	came := make(chan uint64, 1) // the first view that p4 is in
 	c.heard = func(p *peer, e event) {
 		if p.id != "p0-0" || !dead.Load() {
 			l.hear(e)
+		}
+		if e.Event == "view" && slices.Contains(e.Peers, "p4-0") {
+			select {
+			case came <- e.Epoch:
+			default:
+			}
 		}
 	}
 	c.inside = func(p *peer, step uint64) {
@@ -67,8 +75,14 @@ func TestAudit(t *testing.T) {
 			p.kill()
 			return errKilled
 		case s.Step == 15 && p == c.peers[2]:
-			once.Do(func() { c.start(4) })
-			p.awaitChange(c.ctx, 5)
+			once.Do(func() {
+				c.start(4)
+				select {
+				case e := <-came:
+					p.awaitChange(c.ctx, e)
+				case <-c.ctx.Done():
+				}
+			})
 		case s.Step == 30 && p == c.peers[3]:
 			p.g.Drain()
 		}
