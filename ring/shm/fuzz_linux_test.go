@@ -4,69 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"net"
 	"testing"
 
 	"github.com/ringrun/ringrun/ring"
+	"github.com/ringrun/ringrun/ring/internal/lobby"
 	"golang.org/x/sys/unix"
 )
-
-// FuzzHello: what is read as a hello is written as the same bytes.
-func FuzzHello(f *testing.F) {
-	f.Add(hello{version: version, run: "r", from: "a", to: "b", epoch: 3, lane: 1}.appendTo(nil))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		h, said, err := readHello(bytes.NewReader(b))
-		if err != nil || h.version != version {
-			return
-		}
-		if !bytes.HasPrefix(b, said) || !bytes.Equal(h.appendTo(nil), said) {
-			t.Errorf("%x was read as %+v", b, h)
-		}
-	})
-}
-
-// FuzzStranger: no bytes make a stranger a peer.
-func FuzzStranger(f *testing.F) {
-	h := hello{version: version, run: "test", from: "p0", to: "p1", epoch: 1}.appendTo(nil)
-	f.Add(h)
-	f.Add(append(h, append([]byte{proof, 0, 32}, make([]byte, 32)...)...))
-	tr := &Transport{cfg: Config{ID: "p1", Run: "test", Secret: []byte("sixteen bytes or more")}}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		here, there := net.Pipe()
-		go func() {
-			there.Write(b)
-			there.Close()
-		}()
-		go io.Copy(io.Discard, there)
-		if e, ok := tr.greet(here); ok {
-			t.Errorf("%x became a peer: %+v", b, e)
-		}
-		here.Close()
-	})
-}
-
-// FuzzReply: a dialer survives whatever answers it, and never believes it.
-func FuzzReply(f *testing.F) {
-	f.Add(append([]byte{challenge, 0, 64}, make([]byte, 64)...))
-	f.Add([]byte("\x02\x00\x05no\x1b[m"))
-	tr := &Transport{cfg: Config{ID: "p0", Run: "test", Secret: []byte("sixteen bytes or more")}}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		here, there := net.Pipe()
-		go io.Copy(io.Discard, there)
-		go func() {
-			there.Write(b)
-			there.Close()
-		}()
-		err := tr.introduce(here, ring.Edge{Self: "p0", Peer: "p1", Epoch: 1})
-		here.Close()
-		if err == nil {
-			t.Errorf("%x was believed", b)
-		}
-		if r, ok := errors.AsType[*RefusedError](err); ok && bytes.ContainsAny([]byte(r.Reason), "\x1b\r\n\x07") {
-			t.Errorf("%x: reason %q could disturb a terminal", b, r.Reason)
-		}
-	})
-}
 
 // FuzzLink: whatever the other end has in its memory, a link returns the frames
 // that are there, and an error after them.
@@ -125,8 +68,8 @@ func FuzzLink(f *testing.F) {
 
 // FuzzPass: no message and no descriptors make a segment but the right ones.
 func FuzzPass(f *testing.F) {
-	f.Add([]byte{welcome, 0, 0}, uint8(1))
-	f.Add([]byte{welcome, 0, 0}, uint8(2))
+	f.Add([]byte{lobby.Welcome, 0, 0}, uint8(1))
+	f.Add([]byte{lobby.Welcome, 0, 0}, uint8(2))
 	f.Add([]byte("\x02\x00\x02no"), uint8(3))
 	f.Fuzz(func(t *testing.T, b []byte, files uint8) {
 		if len(b) == 0 {
@@ -145,8 +88,8 @@ func FuzzPass(f *testing.F) {
 		}
 		there.WriteMsgUnix(b, unix.UnixRights(fds...), nil)
 		there.Close()
-		got, err := receiveSegment(here, welcome)
-		right := bytes.HasPrefix(b, []byte{welcome, 0, 0}) && len(fds) == 1
+		got, err := receiveSegment(here, lobby.Welcome)
+		right := bytes.HasPrefix(b, []byte{lobby.Welcome, 0, 0}) && len(fds) == 1
 		if (err == nil) != right {
 			t.Errorf("%x with %d files: %v", b, len(fds), err)
 		}

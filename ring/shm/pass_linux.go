@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 
+	"github.com/ringrun/ringrun/ring/internal/lobby"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,7 +41,7 @@ func sendFiles(conn *net.UnixConn, kind byte, fds ...int) error {
 // receiveFiles reads a message that must be of the given kind and come with as
 // many file descriptors as want has room for.
 func receiveFiles(conn *net.UnixConn, kind byte, want []int) error {
-	var head [headBytes]byte
+	var head [lobby.HeadBytes]byte
 	oob := make([]byte, unix.CmsgSpace(4*len(want))) // of more descriptors the kernel closes the rest
 	n, m, _, _, err := conn.ReadMsgUnix(head[:], oob)
 	fds := descriptors(oob[:m])
@@ -51,10 +52,10 @@ func receiveFiles(conn *net.UnixConn, kind byte, want []int) error {
 		_, err = io.ReadFull(conn, head[n:])
 	}
 	if err == nil {
-		_, err = readPayload(conn, head, kind, 0)
+		_, err = lobby.ReadPayload(conn, head, kind, 0)
 	}
 	if err == nil && len(fds) != len(want) {
-		err = errStranger
+		err = lobby.ErrStranger
 	}
 	if err != nil {
 		closeAll(fds)

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/ringrun/ringrun/ring"
+	"github.com/ringrun/ringrun/ring/internal/lobby"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,12 +34,9 @@ func (t *Transport) Share(ctx context.Context, peers []string, at ring.Edge) (ri
 		e.Peer = peer
 		wait.Go(func() {
 			if s.rank < i {
-				errs[i] = t.dial(ctx, e, func(ctx context.Context, c *net.UnixConn) error { return s.meet(ctx, c, i, s.dialed) })
+				errs[i] = t.dial(ctx, e, func(ctx context.Context, c net.Conn) error { return s.meet(ctx, c, i, s.dialed) })
 			} else {
-				errs[i] = t.accept(ctx, e, func(ctx context.Context, c *net.UnixConn) error {
-					defer t.untrack(c)
-					return s.meet(ctx, c, i, s.accepted)
-				})
+				errs[i] = t.lobby.Accept(ctx, e, func(ctx context.Context, c net.Conn) error { return s.meet(ctx, c, i, s.accepted) })
 			}
 			if errs[i] != nil {
 				errs[i] = fmt.Errorf("memory of %s: %w", peer, errs[i])
@@ -79,13 +77,13 @@ func (t *Transport) newShare(rank, size int) (*share, error) {
 }
 
 // meet swaps memory with the peer of a rank over a connection, and closes it.
-func (s *share) meet(ctx context.Context, conn *net.UnixConn, rank int, swap func(*net.UnixConn, []int) error) error {
+func (s *share) meet(ctx context.Context, conn net.Conn, rank int, swap func(*net.UnixConn, []int) error) error {
 	defer conn.Close()
-	ctx, cancel := context.WithTimeout(ctx, strangerTime)
+	ctx, cancel := context.WithTimeout(ctx, lobby.StrangerTime)
 	defer cancel()
-	good := guard(ctx, conn)
+	good := lobby.Guard(ctx, conn)
 	var theirs [2]int
-	err := swap(conn, theirs[:])
+	err := swap(conn.(*net.UnixConn), theirs[:])
 	if !good() && err == nil {
 		err = context.Cause(ctx)
 		closeAll(theirs[:])
@@ -97,11 +95,11 @@ func (s *share) meet(ctx context.Context, conn *net.UnixConn, rank int, swap fun
 }
 
 func (s *share) dialed(conn *net.UnixConn, theirs []int) error {
-	err := receiveFiles(conn, welcome, theirs)
+	err := receiveFiles(conn, lobby.Welcome, theirs)
 	if err != nil {
 		return err
 	}
-	if err := sendFiles(conn, going, s.files[:]...); err != nil {
+	if err := sendFiles(conn, lobby.Going, s.files[:]...); err != nil {
 		closeAll(theirs)
 		return err
 	}
@@ -109,10 +107,10 @@ func (s *share) dialed(conn *net.UnixConn, theirs []int) error {
 }
 
 func (s *share) accepted(conn *net.UnixConn, theirs []int) error {
-	if err := sendFiles(conn, welcome, s.files[:]...); err != nil {
+	if err := sendFiles(conn, lobby.Welcome, s.files[:]...); err != nil {
 		return err
 	}
-	return receiveFiles(conn, going, theirs)
+	return receiveFiles(conn, lobby.Going, theirs)
 }
 
 // adopt maps the memory of the peer of a rank.

@@ -15,6 +15,7 @@ import (
 	"fmt"
 
 	"github.com/ringrun/ringrun/ring"
+	"github.com/ringrun/ringrun/ring/internal/lobby"
 )
 
 // Config describes one peer's transport.
@@ -39,13 +40,8 @@ func (c *Config) validate() error {
 	if c.Lanes == 0 {
 		c.Lanes = 1
 	}
+	host := c.lobby()
 	switch {
-	case c.ID == "" || len(c.ID) > maxName:
-		return fmt.Errorf("shm: ID %q of %d bytes, want 1 to %d", c.ID, len(c.ID), maxName)
-	case len(c.Run) > maxName:
-		return fmt.Errorf("shm: run name of %d bytes, at most %d", len(c.Run), maxName)
-	case len(c.Secret) < 16:
-		return fmt.Errorf("shm: secret of %d bytes, want at least 16", len(c.Secret))
 	case c.Resolve == nil:
 		return errors.New("shm: no way to resolve peers")
 	case c.FrameBytes < 0 || c.FrameBytes > ring.MaxBody:
@@ -55,11 +51,17 @@ func (c *Config) validate() error {
 	case c.Lanes < 0:
 		return fmt.Errorf("shm: %d lanes", c.Lanes)
 	}
-	return nil
+	return host.Validate()
 }
 
+func (c *Config) lobby() lobby.Config {
+	return lobby.Config{Transport: "shm", Magic: "ringshm", ID: c.ID, Run: c.Run, Secret: c.Secret}
+}
+
+// A RefusedError says why the peer at the other end wants no link.
+type RefusedError = lobby.RefusedError
+
 const (
-	maxName = 255
 	minRing = 64 << 10
 	maxRing = 64 << 20
 )

@@ -1,10 +1,13 @@
 package shm
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ringrun/ringrun/ring"
 	"github.com/ringrun/ringrun/ring/ringtest"
@@ -51,6 +54,29 @@ func TestTransport(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRefusal: a refusal is final, and says why.
+func TestRefusal(t *testing.T) {
+	ringtest.CheckLeaks(t)
+	ts := group(t, 2, func(i int, cfg *Config) { cfg.Run = fmt.Sprint("run", i) })
+	err := dial(t, ts[0], 1)
+	want := "shm: refused by " + ts[1].Addr() + `: you belong to run "run0", this is run "run1"`
+	if r, ok := errors.AsType[*RefusedError](err); !ok || r.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// dial lets from dial p1 in the given epoch, for at most a second.
+func dial(t *testing.T, from *Transport, epoch uint64) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	l, err := from.Dial(ctx, ring.Edge{Self: from.cfg.ID, Peer: "p1", Epoch: epoch})
+	if err == nil {
+		l.Close()
+	}
+	return err
 }
 
 // checkHoldings fails the test if afterwards this process has more segments

@@ -4,29 +4,21 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net"
-	"sync"
-	"time"
 
 	"github.com/ringrun/ringrun/ring"
+	"github.com/ringrun/ringrun/ring/internal/lobby"
 )
 
 // Transport opens links over shared memory. It is a ring.Sharer, too.
+//
+// The handshake is that of package lobby. With the welcome and the going go file
+// descriptors: nobody takes one from a stranger.
 type Transport struct {
-	cfg     Config
-	arena   *Arena
-	ln      *net.UnixListener
-	running sync.WaitGroup
-	closed  chan struct{}
-
-	mu    sync.Mutex
-	stop  bool                   // closed is closed
-	conns map[*net.UnixConn]bool // not links yet
-	seats map[ring.Edge]*seat    // where dialers and acceptors meet
-	epoch uint64                 // the newest that this peer has opened links in
-	newer chan struct{}          // closed and replaced when epoch grows
+	cfg   Config
+	arena *Arena
+	lobby *lobby.Lobby
 }
 
 // Listen takes a socket in the abstract name space, which has no file, and
@@ -52,21 +44,11 @@ func Listen(cfg Config) (*Transport, error) {
 			return nil, err
 		}
 	}
-	t := &Transport{
-		cfg:    cfg,
-		arena:  arena,
-		ln:     ln,
-		closed: make(chan struct{}),
-		conns:  map[*net.UnixConn]bool{},
-		seats:  map[ring.Edge]*seat{},
-		newer:  make(chan struct{}),
-	}
-	t.running.Go(t.listen)
-	return t, nil
+	return &Transport{cfg: cfg, arena: arena, lobby: lobby.Open(cfg.lobby(), ln)}, nil
 }
 
 // Addr returns the name of the socket, for the Resolve of others.
-func (t *Transport) Addr() string { return t.ln.Addr().String() }
+func (t *Transport) Addr() string { return t.lobby.Addr() }
 
 // Limits implements ring.Transport.
 func (t *Transport) Limits() ring.Limits {
@@ -75,123 +57,86 @@ func (t *Transport) Limits() ring.Limits {
 
 // Close gives back the socket and ends all pending calls.
 func (t *Transport) Close() error {
-	t.mu.Lock()
-	first := !t.stop
-	t.stop = true
-	if first {
-		close(t.closed)
-		if t.cfg.Arena == nil {
-			t.arena.Close()
-		}
-	}
-	for c := range t.conns {
-		c.Close()
-	}
-	t.mu.Unlock()
-	err := t.ln.Close()
-	t.running.Wait()
-	if !first {
-		return nil
+	err := t.lobby.Close()
+	if t.cfg.Arena == nil {
+		t.arena.Close()
 	}
 	return err
 }
 
-// maxStrangers is how many connections may be without proof at a time.
-const maxStrangers = 128
-
-// listen answers everybody who connects.
-func (t *Transport) listen() {
-	strangers := make(chan struct{}, maxStrangers)
-	for {
-		select {
-		case strangers <- struct{}{}:
-		case <-t.closed:
-			return
+// Accept implements ring.Transport.
+func (t *Transport) Accept(ctx context.Context, e ring.Edge) (ring.Link, error) {
+	var l *link
+	err := t.lobby.Accept(ctx, e, func(ctx context.Context, c net.Conn) error {
+		conn := c.(*net.UnixConn)
+		good := lobby.Guard(ctx, conn)
+		out, err := sendSegment(conn, lobby.Welcome, t.cfg.RingBytes)
+		var in *segment
+		if err == nil {
+			in, err = receiveSegment(conn, lobby.Going)
 		}
-		conn, err := t.ln.AcceptUnix()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil { // too many open files, say: it may pass
-			<-strangers
-			t.pause(100 * time.Millisecond)
-			continue
-		}
-		if !t.track(conn) {
-			return
-		}
-		t.running.Go(func() {
-			e, ok := t.greet(conn)
-			<-strangers
-			if !ok || !t.seat(e, conn) {
-				t.untrack(conn)
-				conn.Close()
-			}
-		})
-	}
-}
-
-func (t *Transport) pause(d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-t.closed:
-	}
-}
-
-// track makes Close close the connection, until untrack is called. It closes
-// the connection itself, and returns false, when the transport is closed.
-func (t *Transport) track(conn *net.UnixConn) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.stop {
-		conn.Close()
-		return false
-	}
-	t.conns[conn] = true
-	return true
-}
-
-func (t *Transport) untrack(conn *net.UnixConn) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.conns, conn)
-}
-
-// background runs f and makes Close wait for it; it returns false when the
-// transport is closed.
-func (t *Transport) background(f func()) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.stop {
-		return false
-	}
-	t.running.Go(f)
-	return true
-}
-
-// within returns a context that also ends when the transport is closed.
-func (t *Transport) within(ctx context.Context) (context.Context, context.CancelFunc, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	shut := fmt.Errorf("shm: transport of %s: %w", t.cfg.ID, net.ErrClosed)
-	ok := t.background(func() {
-		select {
-		case <-t.closed:
-			cancel(shut)
-		case <-ctx.Done():
-		}
+		l, err = finish(ctx, conn, e, out, in, good, err)
+		return err
 	})
-	if !ok {
-		cancel(shut)
-		return nil, nil, shut
+	if err != nil {
+		return nil, err
 	}
-	return ctx, func() { cancel(context.Canceled) }, nil
+	return l, nil
 }
 
-// guard makes the I/O of conn fail when ctx ends. The function it returns ends
-// that, and reports whether conn is still good.
-func guard(ctx context.Context, conn *net.UnixConn) func() bool {
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(past) })
-	return func() bool { return stop() && conn.SetDeadline(time.Time{}) == nil }
+// Dial implements ring.Transport. It tries again until ctx ends; only a refusal
+// is final, and errors.As finds it as a *RefusedError.
+func (t *Transport) Dial(ctx context.Context, e ring.Edge) (ring.Link, error) {
+	var l *link
+	err := t.dial(ctx, e, func(ctx context.Context, c net.Conn) error {
+		conn := c.(*net.UnixConn)
+		good := lobby.Guard(ctx, conn)
+		in, err := receiveSegment(conn, lobby.Welcome)
+		var out *segment
+		if err == nil {
+			out, err = sendSegment(conn, lobby.Going, t.cfg.RingBytes)
+		}
+		l, err = finish(ctx, conn, e, out, in, good, err)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
 }
 
-var past = time.Unix(1, 0)
+// finish makes a link when both segments are here, or gives up all of it.
+func finish(ctx context.Context, conn *net.UnixConn, e ring.Edge, out, in *segment, good func() bool, err error) (*link, error) {
+	if !good() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		release(conn, in, out)
+		return nil, err
+	}
+	return newLink(conn, e, out, in), nil
+}
+
+// dial connects to the peer of an edge and proves who we are, again and again
+// until meet succeeds with the connection, which then belongs to it.
+func (t *Transport) dial(ctx context.Context, e ring.Edge, meet func(context.Context, net.Conn) error) error {
+	return t.lobby.Dial(ctx, e, func(ctx context.Context) error {
+		addr, err := t.cfg.Resolve(e.Peer)
+		if err != nil {
+			return fmt.Errorf("shm: resolve %s: %w", e.Peer, err)
+		}
+		if addr == "" {
+			return fmt.Errorf("shm: %s has no address", e.Peer)
+		}
+		knock, cancel := context.WithTimeout(ctx, lobby.KnockTime)
+		defer cancel()
+		conn, err := t.lobby.Knock(knock, "unix", addr, e)
+		if err != nil {
+			return err
+		}
+		if err := meet(ctx, conn); err != nil {
+			return t.lobby.Explain(err, addr)
+		}
+		return nil
+	})
+}

@@ -3,6 +3,7 @@ package tcp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -115,27 +116,27 @@ func TestDialSaysWhatWentWrong(t *testing.T) {
 	}
 }
 
-// TestGivenUp: a dialer that has proved itself and gone is not taken for the
-// one that comes after it.
-func TestGivenUp(t *testing.T) {
+// dial lets from dial p1 in the given epoch, for at most a second.
+func dial(t *testing.T, from *Transport, epoch uint64) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	l, err := from.Dial(ctx, ring.Edge{Self: from.cfg.ID, Peer: "p1", Epoch: epoch})
+	if err == nil {
+		l.Close()
+	}
+	return err
+}
+
+// TestRefusal: a refusal is final, and has the name of who refuses.
+func TestRefusal(t *testing.T) {
 	ringtest.CheckLeaks(t)
-	ts := group(t, 2, nil)
-	e := ring.Edge{Self: "p1", Peer: "p0", Epoch: 1}
-	for range 3 {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		if _, err := ts[0].Dial(ctx, ring.Edge{Self: "p0", Peer: "p1", Epoch: 1}); err == nil {
-			t.Fatal("Dial succeeded though nobody accepts")
-		}
-		cancel()
+	ts := group(t, 2, func(i int, cfg *Config) { cfg.Run = fmt.Sprint("run", i) })
+	err := dial(t, ts[0], 1)
+	want := "tcp: refused by " + ts[1].Addr() + `: you belong to run "run0", this is run "run1"`
+	if r, ok := errors.AsType[*RefusedError](err); !ok || r.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
 	}
-	ts[1].mu.Lock()
-	s := ts[1].seats[e]
-	ts[1].mu.Unlock()
-	if s == nil {
-		t.Fatal("nobody waits: this tests nothing")
-	}
-	a, b := connect(t, ts[0], ts[1], 1)
-	sendAndReceive(t, a, b)
 }
 
 // TestLastWordsArrive: a peer sends, closes everything and is gone. Its

@@ -46,7 +46,7 @@ func (t *Transport) newLink(conn net.Conn, e ring.Edge) ring.Link {
 			return l
 		}
 	}
-	return newPlain(conn, e, t.background)
+	return newPlain(conn, e, t.lobby.Background)
 }
 
 // newPlain makes a link of any connection. What it runs in the background must

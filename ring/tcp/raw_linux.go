@@ -60,7 +60,7 @@ func (t *Transport) direct(conn *net.TCPConn, e ring.Edge) ring.Link {
 	if err != nil || fd < 0 {
 		return nil
 	}
-	l := &rawLink{fd: fd, peer: e.Peer, addr: conn.RemoteAddr(), background: t.background}
+	l := &rawLink{fd: fd, peer: e.Peer, addr: conn.RemoteAddr(), background: t.lobby.Background}
 	if l.readable, err = newGate(fd, syscall.EPOLLIN|syscall.EPOLLRDHUP); err == nil {
 		if l.writable, err = newGate(fd, syscall.EPOLLOUT); err == nil {
 			conn.Close()

@@ -1,4 +1,4 @@
-package shm
+package lobby
 
 import (
 	"crypto/hmac"
@@ -16,47 +16,55 @@ import (
 // The handshake:
 //
 //	dialer                                    acceptor
-//	  | "ringshm" version size hello ----------> |  what, who, to whom, nonce
+//	  | magic version size hello --------------> |  what, who, to whom, nonce
 //	  | <------------------ challenge, or refusal|  nonce, proof of the secret
 //	  | proof ---------------------------------> |
 //	  |                                          |  … until the edge is accepted
-//	  | <---------- welcome + segment, or refusal|
-//	  | going + segment -----------------------> |
-//	  | bells <------------------------> bells   |
+//	  | <-------------------- welcome, or refusal|
+//	  | going ---------------------------------> |
+//	  | what the transport has to say            |
 //
 // A proof is an HMAC-SHA256 over everything said before, keyed with the secret.
 // The hello's first ten bytes are the same in every version; so is a refusal.
-// After the hello a message is its kind, its size in two bytes, and a payload. A
-// segment is a file descriptor that goes with the message; nobody takes one from
-// a stranger. All integers are big-endian.
+// After the hello a message is its kind, its size in two bytes, and a payload.
+// Welcome and going are the transport's to send. All integers are big-endian.
 
 const (
-	magic   = "ringshm"
 	version = 1
 
-	prefixBytes = len(magic) + 1 + 2
+	magicBytes  = 7
+	prefixBytes = magicBytes + 1 + 2
 	nonceBytes  = 32
 	maxHello    = 1 << 10
 	maxReason   = 512
+
+	// MaxName is the longest that the ID of a peer or the name of a run may be.
+	MaxName = 255
 )
 
 const (
 	challenge byte = iota + 1
 	refusal
 	proof
-	welcome
-	going
+	// Welcome is what an acceptor says to a dialer whose link is wanted now.
+	Welcome
+	// Going is the dialer's answer to that: it is still there.
+	Going
 )
 
 // A RefusedError says why the peer at the other end wants no link.
 type RefusedError struct {
-	Addr   string
-	Reason string
+	Transport string
+	Addr      string
+	Reason    string
 }
 
-func (e *RefusedError) Error() string { return fmt.Sprintf("shm: refused by %s: %s", e.Addr, e.Reason) }
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("%s: refused by %s: %s", e.Transport, e.Addr, e.Reason)
+}
 
-var errStranger = errors.New("shm: not a peer of this program")
+// ErrStranger reports bytes that no peer would have sent.
+var ErrStranger = errors.New("not a peer of this program")
 
 // A hello is the first message of a dialer.
 type hello struct {
@@ -73,7 +81,7 @@ func (h hello) edge() ring.Edge {
 	return ring.Edge{Self: h.to, Peer: h.from, Epoch: h.epoch, Lane: int(h.lane)}
 }
 
-func (h hello) appendTo(b []byte) []byte {
+func (h hello) appendTo(b []byte, magic string) []byte {
 	b = append(b, magic...)
 	b = append(b, h.version)
 	size := len(b)
@@ -91,16 +99,16 @@ func (h hello) appendTo(b []byte) []byte {
 
 // readHello reads a hello and returns its bytes too, which the proofs cover. Of
 // a hello of another version only the version is known.
-func readHello(r io.Reader) (hello, []byte, error) {
+func readHello(r io.Reader, magic string) (hello, []byte, error) {
 	b := make([]byte, prefixBytes)
 	if _, err := io.ReadFull(r, b); err != nil {
 		return hello{}, nil, err
 	}
-	size := int(binary.BigEndian.Uint16(b[len(magic)+1:]))
-	if string(b[:len(magic)]) != magic || size > maxHello {
-		return hello{}, nil, errStranger
+	size := int(binary.BigEndian.Uint16(b[magicBytes+1:]))
+	if string(b[:magicBytes]) != magic || size > maxHello {
+		return hello{}, nil, ErrStranger
 	}
-	h := hello{version: b[len(magic)]}
+	h := hello{version: b[magicBytes]}
 	if h.version != version {
 		return h, nil, nil
 	}
@@ -115,16 +123,16 @@ func readHello(r io.Reader) (hello, []byte, error) {
 func (h *hello) parse(b []byte) error {
 	for _, s := range []*string{&h.run, &h.from, &h.to} {
 		if len(b) == 0 {
-			return errStranger
+			return ErrStranger
 		}
 		end := 1 + int(b[0])
 		if len(b) < end {
-			return errStranger
+			return ErrStranger
 		}
 		*s, b = string(b[1:end]), b[end:]
 	}
 	if len(b) != 8+2+nonceBytes {
-		return errStranger
+		return ErrStranger
 	}
 	h.epoch = binary.BigEndian.Uint64(b)
 	h.lane = binary.BigEndian.Uint16(b[8:])
@@ -139,39 +147,41 @@ func newNonce() (n [nonceBytes]byte) {
 
 // prove returns the proof that the sender, "dialer" or "acceptor", knows the
 // secret and has seen the hello and the acceptor's nonce.
-func prove(secret []byte, who string, hello []byte, nonce []byte) []byte {
-	m := hmac.New(sha256.New, secret)
-	io.WriteString(m, "ringrun shm "+who)
+func (c *Config) prove(who string, hello []byte, nonce []byte) []byte {
+	m := hmac.New(sha256.New, c.Secret)
+	io.WriteString(m, "ringrun "+c.Transport+" "+who)
 	m.Write([]byte{0})
 	m.Write(hello)
 	m.Write(nonce)
 	return m.Sum(nil)
 }
 
-func writeMessage(w io.Writer, kind byte, payload []byte) error {
+// WriteMessage writes one message.
+func WriteMessage(w io.Writer, kind byte, payload []byte) error {
 	b := binary.BigEndian.AppendUint16([]byte{kind}, uint16(len(payload)))
 	_, err := w.Write(append(b, payload...))
 	return err
 }
 
-// readMessage reads a message that must be of the given kind and size. It
-// reads not a byte further.
-func readMessage(r io.Reader, kind byte, size int) ([]byte, error) {
-	var head [headBytes]byte
+// HeadBytes is the size of a message without its payload.
+const HeadBytes = 3
+
+// ReadMessage reads a message that must be of the given kind and size. It
+// reads not a byte further. A refusal is a *RefusedError.
+func ReadMessage(r io.Reader, kind byte, size int) ([]byte, error) {
+	var head [HeadBytes]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return nil, err
 	}
-	return readPayload(r, head, kind, size)
+	return ReadPayload(r, head, kind, size)
 }
 
-// headBytes is the size of a message without its payload.
-const headBytes = 3
-
-func readPayload(r io.Reader, head [headBytes]byte, kind byte, size int) ([]byte, error) {
+// ReadPayload reads the rest of a message whose head has been read.
+func ReadPayload(r io.Reader, head [HeadBytes]byte, kind byte, size int) ([]byte, error) {
 	n := int(binary.BigEndian.Uint16(head[1:]))
 	refused := head[0] == refusal && n <= maxReason
 	if !refused && (head[0] != kind || n != size) {
-		return nil, errStranger
+		return nil, ErrStranger
 	}
 	b := make([]byte, n)
 	if _, err := io.ReadFull(r, b); err != nil {

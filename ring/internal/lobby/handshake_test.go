@@ -1,4 +1,4 @@
-package tcp
+package lobby
 
 import (
 	"bytes"
@@ -16,36 +16,34 @@ import (
 )
 
 // dial lets from dial p1 in the given epoch, for at most a second.
-func dial(t *testing.T, from *Transport, epoch uint64) error {
+func dial(t *testing.T, from *guest, epoch uint64) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	l, err := from.Dial(ctx, ring.Edge{Self: from.cfg.ID, Peer: "p1", Epoch: epoch})
+	conn, err := from.dial(ctx, ring.Edge{Self: from.cfg.ID, Peer: "p1", Epoch: epoch})
 	if err == nil {
-		l.Close()
+		conn.Close()
 	}
 	return err
 }
 
 // TestRefusal dials p1 in ways that it must refuse, and reads why.
 func TestRefusal(t *testing.T) {
-	other := group(t, 1, func(_ int, cfg *Config) { cfg.ID = "p7" })[0]
+	other := group(t, 1, func(_ int, g *guest) { g.cfg.ID = "p7" })[0]
 	for _, tt := range []struct {
 		name   string
-		change func(cfg *Config)
+		change func(g *guest)
 		want   string
 	}{
-		{"run", func(cfg *Config) { cfg.Run = "mnist" }, `you belong to run "mnist", this is run "test"`},
-		{"secret", func(cfg *Config) { cfg.Secret = []byte("sixteen other bytes") }, "its secret is not the secret of run test"},
-		{"peer", func(cfg *Config) {
-			cfg.Resolve = func(string) ([]string, error) { return []string{other.Addr()}, nil }
-		}, `you look for peer "p1", this is peer "p7"`},
+		{"run", func(g *guest) { g.cfg.Run = "mnist" }, `you belong to run "mnist", this is run "test"`},
+		{"secret", func(g *guest) { g.cfg.Secret = []byte("sixteen other bytes") }, "its secret is not the secret of run test"},
+		{"peer", func(g *guest) { g.goal = other.Addr() }, `you look for peer "p1", this is peer "p7"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			ringtest.CheckLeaks(t)
-			ts := group(t, 2, func(i int, cfg *Config) {
+			ts := group(t, 2, func(i int, g *guest) {
 				if i == 0 {
-					tt.change(cfg)
+					tt.change(g)
 				}
 			})
 			begin := time.Now()
@@ -74,15 +72,37 @@ func TestOldEpochIsRefused(t *testing.T) {
 	connect(t, ts[0], ts[1], 5)
 }
 
+// TestGivenUp: a dialer that has proved itself and gone is not taken for the
+// one that comes after it.
+func TestGivenUp(t *testing.T) {
+	ringtest.CheckLeaks(t)
+	ts := group(t, 2, nil)
+	e := ring.Edge{Self: "p1", Peer: "p0", Epoch: 1}
+	for range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		if _, err := ts[0].dial(ctx, ring.Edge{Self: "p0", Peer: "p1", Epoch: 1}); err == nil {
+			t.Fatal("Dial succeeded though nobody accepts")
+		}
+		cancel()
+	}
+	ts[1].mu.Lock()
+	s := ts[1].seats[e]
+	ts[1].mu.Unlock()
+	if s == nil {
+		t.Fatal("nobody waits: this tests nothing")
+	}
+	connect(t, ts[0], ts[1], 1)
+}
+
 // TestOtherVersion speaks for a dialer of the future.
 func TestOtherVersion(t *testing.T) {
 	ringtest.CheckLeaks(t)
 	conn := stranger(t, group(t, 2, nil)[1])
 	h := hello{version: version + 1, run: "test", from: "p0", to: "p1"}
-	if _, err := conn.Write(h.appendTo(nil)); err != nil {
+	if _, err := conn.Write(h.appendTo(nil, testMagic)); err != nil {
 		t.Fatal(err)
 	}
-	_, err := readMessage(conn, challenge, nonceBytes+32)
+	_, err := ReadMessage(conn, challenge, nonceBytes+32)
 	want := "you speak version 2 of the protocol, this is version 1"
 	if r, ok := errors.AsType[*RefusedError](err); !ok || r.Reason != want {
 		t.Errorf("got %v, want a refusal: %s", err, want)
@@ -104,14 +124,12 @@ func TestImpostor(t *testing.T) {
 			return
 		}
 		defer conn.Close()
-		readHello(conn)
-		writeMessage(conn, challenge, make([]byte, nonceBytes+32))
+		readHello(conn, testMagic)
+		WriteMessage(conn, challenge, make([]byte, nonceBytes+32))
 		rest, _ := io.ReadAll(conn)
 		heard <- rest
 	}()
-	p0 := group(t, 1, func(_ int, cfg *Config) {
-		cfg.Resolve = func(string) ([]string, error) { return []string{ln.Addr().String()}, nil }
-	})[0]
+	p0 := group(t, 1, func(_ int, g *guest) { g.goal = ln.Addr().String() })[0]
 	if err := dial(t, p0, 1); err == nil || !strings.Contains(err.Error(), "secret") {
 		t.Errorf("got %v, want a refusal because of the secret", err)
 	}
@@ -125,23 +143,23 @@ func TestReplay(t *testing.T) {
 	ringtest.CheckLeaks(t)
 	ts := group(t, 2, nil)
 	h := hello{version, "test", "p0", "p1", 1, 0, newNonce()}
-	said := h.appendTo(nil)
+	said := h.appendTo(nil, testMagic)
 	var recorded []byte
 	for i, want := range []string{"", "your secret is not the secret of run test"} {
 		conn := stranger(t, ts[1])
 		conn.Write(said)
-		answer, err := readMessage(conn, challenge, nonceBytes+32)
+		answer, err := ReadMessage(conn, challenge, nonceBytes+32)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if i == 0 {
-			recorded = prove(ts[1].cfg.Secret, "dialer", said, answer[:nonceBytes])
+			recorded = ts[1].cfg.prove("dialer", said, answer[:nonceBytes])
 		}
-		writeMessage(conn, proof, recorded)
+		WriteMessage(conn, proof, recorded)
 		if want == "" {
 			continue // believed, as it should be: it waits to be accepted
 		}
-		_, err = readMessage(conn, welcome, 0)
+		_, err = ReadMessage(conn, Welcome, 0)
 		if r, ok := errors.AsType[*RefusedError](err); !ok || r.Reason != want {
 			t.Errorf("got %v, want a refusal: %s", err, want)
 		}
@@ -156,9 +174,7 @@ func TestMeddler(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer between.Close()
-	ts := group(t, 2, func(_ int, cfg *Config) {
-		cfg.Resolve = func(string) ([]string, error) { return []string{between.Addr().String()}, nil }
-	})
+	ts := group(t, 2, func(_ int, g *guest) { g.goal = between.Addr().String() })
 	there := stranger(t, ts[1])
 	go func() {
 		here, err := between.Accept()
@@ -166,9 +182,9 @@ func TestMeddler(t *testing.T) {
 			return
 		}
 		defer here.Close()
-		h, _, _ := readHello(here)
+		h, _, _ := readHello(here, testMagic)
 		h.epoch++
-		there.Write(h.appendTo(nil))
+		there.Write(h.appendTo(nil, testMagic))
 		io.CopyN(here, there, 3+nonceBytes+32)
 		io.Copy(there, here)
 	}()
@@ -194,7 +210,7 @@ func TestStrangers(t *testing.T) {
 	}
 	begin := time.Now()
 	connect(t, ts[0], ts[1], 1)
-	if d := time.Since(begin); d > strangerTime/2 {
+	if d := time.Since(begin); d > StrangerTime/2 {
 		t.Errorf("a peer had to wait for %v", d)
 	}
 }
@@ -206,20 +222,20 @@ func TestSlowStrangerIsDropped(t *testing.T) {
 			defer here.Close()
 			go func() {
 				defer here.Close()
-				(&Transport{cfg: Config{ID: "p1"}}).greet(here)
+				(&Config{Magic: testMagic, ID: "p1"}).greet(here)
 			}()
 			begin := time.Now()
 			io.WriteString(there, says)
 			io.Copy(io.Discard, there)
-			if d := time.Since(begin); d != strangerTime {
-				t.Errorf("after %q it was dropped after %v, want %v", says, d, strangerTime)
+			if d := time.Since(begin); d != StrangerTime {
+				t.Errorf("after %q it was dropped after %v, want %v", says, d, StrangerTime)
 			}
 		})
 	}
 }
 
 // stranger connects without a word.
-func stranger(t *testing.T, to *Transport) net.Conn {
+func stranger(t *testing.T, to *guest) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", to.Addr())
 	if err != nil {
@@ -236,8 +252,8 @@ func TestHelloRoundTrip(t *testing.T) {
 		{version, "run", "from", "to", 1<<64 - 1, 1<<16 - 1, newNonce()},
 		{version, strings.Repeat("r", 255), strings.Repeat("f", 255), strings.Repeat("t", 255), 1, 2, newNonce()},
 	} {
-		b := h.appendTo(nil)
-		got, said, err := readHello(io.MultiReader(bytes.NewReader(b), strings.NewReader("more")))
+		b := h.appendTo(nil, testMagic)
+		got, said, err := readHello(io.MultiReader(bytes.NewReader(b), strings.NewReader("more")), testMagic)
 		if err != nil || got != h || !bytes.Equal(said, b) {
 			t.Errorf("readHello(%+v) = %+v, %v", h, got, err)
 		}
