@@ -54,6 +54,7 @@ type Config struct {
 	Host       string        // the host that this peer is on; default: what the kernel says of boot and namespaces
 	Size       int           // peers to wait for before the first step; default 1
 	MinSize    int           // with fewer peers than this Run ends; default 1
+	TLS        string        // which TCP links are encrypted: "auto" (default: those between hosts), "always" or "never"; the same on all peers
 	Silence    time.Duration // a neighbour that is silent so long is lost; default 1 s
 	Logger     *zap.Logger   // default: none
 	Report     io.Writer     // one JSON object a line on every change, for a launcher; default: none
@@ -97,6 +98,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Codec == "" {
 		c.Codec = "raw"
+	}
+	if c.TLS == "" {
+		c.TLS = "auto"
 	}
 	c.Size = max(c.Size, 1)
 	c.MinSize = max(c.MinSize, 1)
@@ -146,6 +150,9 @@ func (c Config) validate() error {
 	if !slices.Contains([]string{"auto", "shm", "tcp", "rtc"}, c.Transport) {
 		return fmt.Errorf("elastic: transport %q, want auto, shm, tcp or rtc", c.Transport)
 	}
+	if _, ok := privacies[c.TLS]; !ok {
+		return fmt.Errorf("elastic: TLS %q, want auto, always or never", c.TLS)
+	}
 	if c.Order != "hosts" && c.Order != "measured" {
 		return fmt.Errorf("elastic: order %q, want hosts or measured", c.Order)
 	}
@@ -186,6 +193,7 @@ func FromEnv() (Config, error) {
 		Transport:  os.Getenv("RINGRUN_TRANSPORT"),
 		Host:       os.Getenv("RINGRUN_HOST"),
 		Codec:      os.Getenv("RINGRUN_CODEC"),
+		TLS:        os.Getenv("RINGRUN_TLS"),
 		Size:       m.Expect,
 
 		Batch:        os.Getenv("RINGRUN_BATCH_POLICY"),

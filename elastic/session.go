@@ -36,6 +36,7 @@ type meta struct {
 	Audit     string   `json:"audit,omitempty"` // Config.Audit
 	Host      string   `json:"host,omitempty"`  // shm.Identity, if it has an address there
 	Order     string   `json:"order"`           // Config.Order
+	TLS       string   `json:"tls"`             // Config.TLS
 	Place     string   `json:"place"`           // which host it is on, whether it shares memory or not
 }
 
@@ -44,7 +45,7 @@ type meta struct {
 // through the node itself.
 func join(ctx context.Context, cfg Config, arena *shm.Arena) (*session, error) {
 	s := &session{book: &addressBook{}, logger: cfg.Logger, wrap: cfg.wrap}
-	m := meta{Transport: cfg.Transport, Codec: cfg.Codec, Audit: cfg.Audit, Order: cfg.Order, Place: cfg.place()}
+	m := meta{Transport: cfg.Transport, Codec: cfg.Codec, Audit: cfg.Audit, Order: cfg.Order, TLS: cfg.TLS, Place: cfg.place()}
 	if cfg.Membership.ID == "" {
 		cfg.Membership.ID = "peer-" + fmt.Sprintf("%x", randomBytes(4))
 	}
@@ -103,10 +104,17 @@ func listen(cfg Config, book *addressBook, m *meta, arena *shm.Arena) (ring.Tran
 	return nil, nil
 }
 
+// privacies are the values of Config.TLS.
+var privacies = map[string]tcp.Privacy{"auto": tcp.BetweenHosts, "always": tcp.Always, "never": tcp.Never}
+
 func listenTCP(cfg Config, book *addressBook, m *meta) (*tcp.Transport, error) {
 	host, _, err := net.SplitHostPort(cfg.Membership.Bind)
 	if err != nil || host == "" {
 		host = "127.0.0.1"
+	}
+	credentials, err := membership.TLS(cfg.Membership.Secret, cfg.Membership.Run, cfg.Membership.ID)
+	if err != nil {
+		return nil, err
 	}
 	t, err := tcp.Listen(tcp.Config{
 		ID:      cfg.Membership.ID,
@@ -114,6 +122,8 @@ func listenTCP(cfg Config, book *addressBook, m *meta) (*tcp.Transport, error) {
 		Secret:  cfg.Membership.Secret,
 		Bind:    net.JoinHostPort(host, "0"),
 		Resolve: book.tcp,
+		TLS:     credentials,
+		Privacy: privacies[cfg.TLS],
 	})
 	if err == nil {
 		m.TCP = []string{advertised(cfg.Membership, t.Addr())}
@@ -191,6 +201,9 @@ func (s *session) learn(v membership.View) error {
 	}
 	if own.Order != group.Order {
 		return fmt.Errorf("elastic: %s orders the ring by %s, but this peer (%s) by %s", first, group.Order, s.node.ID(), own.Order)
+	}
+	if own.TLS != group.TLS {
+		return fmt.Errorf("elastic: %s is started with TLS %s, but this peer (%s) with %s", first, group.TLS, s.node.ID(), own.TLS)
 	}
 	if own.Transport == "shm" && !own.sharesWith(group) {
 		return fmt.Errorf("elastic: %s is on %q, but this peer (%s) on %q: transport shm does not reach so far", first, group.Host, s.node.ID(), own.Host)

@@ -93,6 +93,7 @@ func optionFlags() []cli.Flag {
 		&cli.StringFlag{Name: "hostfile", Usage: "the hosts are in this `FILE`, one a line: name:slots, or name slots=N"},
 		&cli.StringFlag{Name: "join", Usage: "join the run that has a peer at `ADDR` (host:port), or that a ticket is for, instead of founding one"},
 		&cli.StringFlag{Name: "transport", Value: "auto", Usage: "how gradients travel: `auto|shm|tcp|rtc` (shared memory on one host, TCP between hosts; or WebRTC data channels)"},
+		&cli.StringFlag{Name: "tls", Value: "auto", Usage: "which TCP links are encrypted: `auto|always|never` (auto: those between hosts)"},
 		&cli.StringFlag{Name: "codec", Value: "raw", Usage: "how they are written: `raw|half|zstd` (as they are, 16-bit floats, compressed)"},
 		&cli.IntFlag{Name: "min-n", Value: 1, Usage: "the run fails with fewer than `N` peers"},
 		&cli.IntFlag{Name: "port", Usage: "the founder listens on this `PORT` (default: any)"},

@@ -28,6 +28,7 @@ func (j *job) env(p *peer) []string {
 		"RINGRUN_EXPECT="+strconv.Itoa(expect),
 		"RINGRUN_MIN_N="+strconv.Itoa(o.minN),
 		"RINGRUN_TRANSPORT="+o.transport,
+		"RINGRUN_TLS="+o.tls,
 		"RINGRUN_CODEC="+o.codec,
 		"RINGRUN_SILENCE="+o.silence.String(),
 		"RINGRUN_GRACE="+(o.grace-o.grace/10).String(), // before we kill

@@ -18,6 +18,7 @@ type options struct {
 	place      []int  // worker to index in hosts
 	join       []string
 	transport  string
+	tls        string
 	codec      string
 	minN       int
 	port       int
@@ -50,6 +51,7 @@ func parseOptions(c *cli.Command, raw []string) (options, error) {
 	o := options{
 		n:          c.Int("n"),
 		transport:  c.String("transport"),
+		tls:        c.String("tls"),
 		codec:      c.String("codec"),
 		minN:       c.Int("min-n"),
 		port:       c.Int("port"),
@@ -151,6 +153,7 @@ func (o *options) validate() error {
 		allowed     []string
 	}{
 		{"transport", o.transport, []string{"auto", "shm", "tcp", "rtc"}},
+		{"tls", o.tls, []string{"auto", "always", "never"}},
 		{"codec", o.codec, []string{"raw", "half", "zstd"}},
 		{"log", o.log, []string{"debug", "info", "warn"}},
 		{"batch-policy", o.batch, []string{"constant", "scale"}},

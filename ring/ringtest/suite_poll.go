@@ -120,6 +120,9 @@ func testPollingEnds(t *testing.T, open func(t testing.TB, n int) []ring.Transpo
 	if !ok {
 		t.Skip("links of this transport cannot be polled")
 	}
+	if _, ok, err := a.Poll(); ok || err != nil { // until then Await may return too early
+		t.Fatalf("Poll before anything was sent: %v, %v", ok, err)
+	}
 	awaits := background(a.Await)
 	body := make([]byte, ts[0].Limits().FrameBytes)
 	stuck := false

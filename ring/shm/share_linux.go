@@ -34,9 +34,9 @@ func (t *Transport) Share(ctx context.Context, peers []string, at ring.Edge) (ri
 		e.Peer = peer
 		wait.Go(func() {
 			if s.rank < i {
-				errs[i] = t.dial(ctx, e, func(ctx context.Context, c net.Conn) error { return s.meet(ctx, c, i, s.dialed) })
+				errs[i] = t.dial(ctx, e, func(ctx context.Context, c *lobby.Visitor) error { return s.meet(ctx, c, i, s.dialed) })
 			} else {
-				errs[i] = t.lobby.Accept(ctx, e, func(ctx context.Context, c net.Conn) error { return s.meet(ctx, c, i, s.accepted) })
+				errs[i] = t.lobby.Accept(ctx, e, func(ctx context.Context, c *lobby.Visitor) error { return s.meet(ctx, c, i, s.accepted) })
 			}
 			if errs[i] != nil {
 				errs[i] = fmt.Errorf("memory of %s: %w", peer, errs[i])
@@ -77,13 +77,13 @@ func (t *Transport) newShare(rank, size int) (*share, error) {
 }
 
 // meet swaps memory with the peer of a rank over a connection, and closes it.
-func (s *share) meet(ctx context.Context, conn net.Conn, rank int, swap func(*net.UnixConn, []int) error) error {
+func (s *share) meet(ctx context.Context, conn *lobby.Visitor, rank int, swap func(*net.UnixConn, []int) error) error {
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(ctx, lobby.StrangerTime)
 	defer cancel()
 	good := lobby.Guard(ctx, conn)
 	var theirs [2]int
-	err := swap(conn.(*net.UnixConn), theirs[:])
+	err := swap(conn.Conn.(*net.UnixConn), theirs[:])
 	if !good() && err == nil {
 		err = context.Cause(ctx)
 		closeAll(theirs[:])

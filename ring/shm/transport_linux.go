@@ -67,8 +67,8 @@ func (t *Transport) Close() error {
 // Accept implements ring.Transport.
 func (t *Transport) Accept(ctx context.Context, e ring.Edge) (ring.Link, error) {
 	var l *link
-	err := t.lobby.Accept(ctx, e, func(ctx context.Context, c net.Conn) error {
-		conn := c.(*net.UnixConn)
+	err := t.lobby.Accept(ctx, e, func(ctx context.Context, c *lobby.Visitor) error {
+		conn := c.Conn.(*net.UnixConn)
 		good := lobby.Guard(ctx, conn)
 		out, err := sendSegment(conn, lobby.Welcome, t.cfg.RingBytes)
 		var in *segment
@@ -88,8 +88,8 @@ func (t *Transport) Accept(ctx context.Context, e ring.Edge) (ring.Link, error) 
 // is final, and errors.As finds it as a *RefusedError.
 func (t *Transport) Dial(ctx context.Context, e ring.Edge) (ring.Link, error) {
 	var l *link
-	err := t.dial(ctx, e, func(ctx context.Context, c net.Conn) error {
-		conn := c.(*net.UnixConn)
+	err := t.dial(ctx, e, func(ctx context.Context, c *lobby.Visitor) error {
+		conn := c.Conn.(*net.UnixConn)
 		good := lobby.Guard(ctx, conn)
 		in, err := receiveSegment(conn, lobby.Welcome)
 		var out *segment
@@ -119,7 +119,7 @@ func finish(ctx context.Context, conn *net.UnixConn, e ring.Edge, out, in *segme
 
 // dial connects to the peer of an edge and proves who we are, again and again
 // until meet succeeds with the connection, which then belongs to it.
-func (t *Transport) dial(ctx context.Context, e ring.Edge, meet func(context.Context, net.Conn) error) error {
+func (t *Transport) dial(ctx context.Context, e ring.Edge, meet func(context.Context, *lobby.Visitor) error) error {
 	return t.lobby.Dial(ctx, e, func(ctx context.Context) error {
 		addr, err := t.cfg.Resolve(e.Peer)
 		if err != nil {

@@ -23,7 +23,7 @@ func FuzzLink(f *testing.F) {
 
 		tr := group(t, 1, nil)[0]
 		here, there = sockets(t)
-		checkFrames(t, tr.newLink(here, ring.Edge{Peer: "p1"}), there, b, int(step)+1)
+		checkFrames(t, tr.newLink(here, nil, ring.Edge{Peer: "p1"}), there, b, int(step)+1)
 		tr.Close()
 	})
 }

@@ -22,7 +22,8 @@ const (
 
 // A link is a ring.Link over one connection.
 type link struct {
-	conn       net.Conn
+	conn       net.Conn // perhaps TLS
+	wire       net.Conn // what is beneath
 	background func(func()) bool
 	peer       string
 	once       sync.Once
@@ -37,22 +38,28 @@ type link struct {
 	rest    int // bytes of the body not yet read
 }
 
-// newLink makes a link of a connection whose handshake is done.
-func (t *Transport) newLink(conn net.Conn, e ring.Edge) ring.Link {
+// newLink makes a link of a connection whose handshake is done, with TLS if
+// there is a seal.
+func (t *Transport) newLink(conn net.Conn, s *seal, e ring.Edge) ring.Link {
 	if c, ok := conn.(*net.TCPConn); ok {
 		c.SetNoDelay(true)
 		tune(c)
-		if l := t.direct(c, e); l != nil {
+		if l := t.direct(c, s, e); l != nil {
 			return l
 		}
 	}
-	return newPlain(conn, e, t.lobby.Background)
+	l := newPlain(conn, e, t.lobby.Background)
+	if s != nil {
+		l.conn = s
+		l.in.Reset(s)
+	}
+	return l
 }
 
 // newPlain makes a link of any connection. What it runs in the background must
 // end within a second or so.
 func newPlain(conn net.Conn, e ring.Edge, background func(func()) bool) *link {
-	return &link{conn: conn, background: background, peer: e.Peer, in: bufio.NewReaderSize(conn, readBytes)}
+	return &link{conn: conn, wire: conn, background: background, peer: e.Peer, in: bufio.NewReaderSize(conn, readBytes)}
 }
 
 func (l *link) Send(h ring.Header, body []byte) error {
@@ -124,19 +131,19 @@ func (l *link) explain(err error) error {
 func (l *link) Close() error {
 	l.once.Do(func() {
 		l.closed.Store(true)
-		l.conn.SetDeadline(past)
-		c, ok := l.conn.(interface{ CloseWrite() error })
+		l.wire.SetDeadline(past)
+		c, ok := l.wire.(interface{ CloseWrite() error })
 		if !ok || c.CloseWrite() != nil || !l.background(l.linger) {
-			l.conn.Close()
+			l.wire.Close()
 		}
 	})
 	return nil
 }
 
 func (l *link) linger() {
-	defer l.conn.Close()
+	defer l.wire.Close()
 	l.reading.Lock()
 	defer l.reading.Unlock()
-	l.conn.SetReadDeadline(time.Now().Add(lingerTime))
-	io.Copy(io.Discard, l.conn)
+	l.wire.SetReadDeadline(time.Now().Add(lingerTime))
+	io.Copy(io.Discard, l.wire)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 
 	"github.com/ringrun/ringrun/ring"
 	"github.com/ringrun/ringrun/ring/internal/lobby"
@@ -12,14 +11,8 @@ import (
 
 // Accept implements ring.Transport.
 func (t *Transport) Accept(ctx context.Context, e ring.Edge) (link ring.Link, err error) {
-	err = t.lobby.Accept(ctx, e, func(ctx context.Context, conn net.Conn) error {
-		link, err = t.complete(ctx, conn, e, func() error {
-			if err := lobby.WriteMessage(conn, lobby.Welcome, nil); err != nil {
-				return err
-			}
-			_, err := lobby.ReadMessage(conn, lobby.Going, 0)
-			return err
-		})
+	err = t.lobby.Accept(ctx, e, func(ctx context.Context, v *lobby.Visitor) error {
+		link, err = t.complete(ctx, v, e, false)
 		return err
 	})
 	if err != nil {
@@ -51,64 +44,82 @@ func (t *Transport) attempt(ctx context.Context, e ring.Edge) (ring.Link, error)
 	if len(addrs) == 0 {
 		return nil, fmt.Errorf("tcp: %s has no address", e.Peer)
 	}
-	conn, err := t.first(ctx, addrs, e)
+	v, err := t.first(ctx, addrs, e)
 	if err != nil {
 		return nil, err
 	}
-	link, err := t.complete(ctx, conn, e, func() error {
-		if _, err := lobby.ReadMessage(conn, lobby.Welcome, 0); err != nil {
-			return err
-		}
-		return lobby.WriteMessage(conn, lobby.Going, nil)
-	})
+	link, err := t.complete(ctx, v, e, true)
 	if err != nil {
-		return nil, t.lobby.Explain(err, conn.RemoteAddr().String())
+		return nil, t.lobby.Explain(err, v.RemoteAddr().String())
 	}
 	return link, nil
 }
 
 // complete makes a link of a connection when both ends have said that they are
 // there.
-func (t *Transport) complete(ctx context.Context, conn net.Conn, e ring.Edge, greet func() error) (ring.Link, error) {
-	good := lobby.Guard(ctx, conn)
-	err := greet()
+func (t *Transport) complete(ctx context.Context, v *lobby.Visitor, e ring.Edge, dialed bool) (ring.Link, error) {
+	good := lobby.Guard(ctx, v)
+	swap := t.accepted
+	if dialed {
+		swap = t.dialed
+	}
+	var s *seal
+	err := swap(v)
+	if err == nil && v.Encrypted {
+		s, err = newSeal(ctx, v, t.cfg.TLS, dialed)
+	}
 	if !good() && err == nil {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		conn.Close()
+		v.Close()
 		return nil, err
 	}
-	return t.newLink(conn, e), nil
+	return t.newLink(v.Conn, s, e), nil
+}
+
+func (t *Transport) accepted(v *lobby.Visitor) error {
+	if err := lobby.WriteMessage(v, lobby.Welcome, nil); err != nil {
+		return err
+	}
+	_, err := lobby.ReadMessage(v, lobby.Going, 0)
+	return err
+}
+
+func (t *Transport) dialed(v *lobby.Visitor) error {
+	if _, err := lobby.ReadMessage(v, lobby.Welcome, 0); err != nil {
+		return err
+	}
+	return lobby.WriteMessage(v, lobby.Going, nil)
 }
 
 // first returns the first connection at whose other end is the peer. When there
 // is none, a refusal says more than any other error.
-func (t *Transport) first(ctx context.Context, addrs []string, e ring.Edge) (net.Conn, error) {
+func (t *Transport) first(ctx context.Context, addrs []string, e ring.Edge) (*lobby.Visitor, error) {
 	ctx, cancel := context.WithTimeout(ctx, lobby.KnockTime)
 	defer cancel()
 	type result struct {
-		conn net.Conn
-		err  error
+		v   *lobby.Visitor
+		err error
 	}
 	results := make(chan result, len(addrs))
 	for _, a := range addrs {
 		go func() {
-			conn, err := t.lobby.Knock(ctx, "tcp", a, e)
-			results <- result{conn, err}
+			v, err := t.lobby.Knock(ctx, "tcp", a, e)
+			results <- result{v, err}
 		}()
 	}
-	var won net.Conn
+	var won *lobby.Visitor
 	var why error
 	for range addrs { // all of them: none may outlive this call
 		r := <-results
 		_, refused := errors.AsType[*RefusedError](r.err)
 		switch {
 		case r.err == nil && won == nil:
-			won = r.conn
+			won = r.v
 			cancel()
 		case r.err == nil:
-			r.conn.Close()
+			r.v.Close()
 		case why == nil || refused:
 			why = r.err
 		}

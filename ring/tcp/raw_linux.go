@@ -27,12 +27,14 @@ type rawLink struct {
 	head     [ring.HeaderBytes + copyBytes]byte
 	left     [2][]byte // of the frame that was begun
 	vec      vector
+	seal     *seal // nil: nothing is encrypted
 	writable *gate
 
 	reading  sync.Mutex // likewise
 	buf      []byte     // what was read ahead
 	rest     int        // bytes of the body not yet read
 	room     [readBytes]byte
+	ahead    atomic.Bool // there may be more than what the descriptor has
 	readable *gate
 }
 
@@ -47,7 +49,7 @@ const (
 
 // direct makes a rawLink of a connection, which it takes over. It returns nil
 // when that cannot be done.
-func (t *Transport) direct(conn *net.TCPConn, e ring.Edge) ring.Link {
+func (t *Transport) direct(conn *net.TCPConn, s *seal, e ring.Edge) ring.Link {
 	if t.plain {
 		return nil
 	}
@@ -60,10 +62,14 @@ func (t *Transport) direct(conn *net.TCPConn, e ring.Edge) ring.Link {
 	if err != nil || fd < 0 {
 		return nil
 	}
-	l := &rawLink{fd: fd, peer: e.Peer, addr: conn.RemoteAddr(), background: t.lobby.Background}
+	l := &rawLink{fd: fd, peer: e.Peer, addr: conn.RemoteAddr(), background: t.lobby.Background, seal: s}
 	if l.readable, err = newGate(fd, syscall.EPOLLIN|syscall.EPOLLRDHUP); err == nil {
 		if l.writable, err = newGate(fd, syscall.EPOLLOUT); err == nil {
 			conn.Close()
+			if s != nil {
+				l.ahead.Store(true) // it may have read on
+				s.pipe.turn(l.draw)
+			}
 			return l
 		}
 		l.readable.close()
@@ -96,16 +102,11 @@ func (l *rawLink) Push(wait bool) (done bool, err error) {
 		if l.closed.Load() {
 			return false, l.explain(net.ErrClosed)
 		}
-		n, no := l.vec.send(l.fd, &l.left)
-		switch no {
-		case 0:
-			l.advance(n)
-			if len(l.left[0])+len(l.left[1]) == 0 {
-				l.left = [2][]byte{}
-				return true, nil
-			}
-			if !wait {
-				return false, nil
+		done, err := l.transmit()
+		switch err {
+		case nil:
+			if done || !wait {
+				return done, nil
 			}
 		case syscall.EINTR:
 		case syscall.EAGAIN:
@@ -116,17 +117,36 @@ func (l *rawLink) Push(wait bool) (done bool, err error) {
 				return false, l.explain(err)
 			}
 		default:
-			return false, l.explain(no)
+			return false, l.explain(err)
 		}
 	}
 }
 
-func (l *rawLink) advance(n int) {
-	for i := range l.left {
-		k := min(n, len(l.left[i]))
-		l.left[i] = l.left[i][k:]
+// transmit sends what the window takes, at most a stride, and reports whether
+// that was the rest of the frame.
+func (l *rawLink) transmit() (done bool, err error) {
+	if l.seal != nil {
+		return l.seal.transmit(l.fd, &l.left)
+	}
+	n, no := l.vec.send(l.fd, &l.left)
+	if no != 0 {
+		return false, no
+	}
+	return advance(&l.left, n), nil
+}
+
+// advance takes n bytes off what is left, and reports whether that was all.
+func advance(left *[2][]byte, n int) bool {
+	for i := range left {
+		k := min(n, len(left[i]))
+		left[i] = left[i][k:]
 		n -= k
 	}
+	if len(left[0])+len(left[1]) > 0 {
+		return false
+	}
+	*left = [2][]byte{}
+	return true
 }
 
 func (l *rawLink) Next() (ring.Header, error) {
@@ -142,9 +162,10 @@ func (l *rawLink) Next() (ring.Header, error) {
 }
 
 // Poll implements ring.Pollable.
-func (l *rawLink) Poll() (ring.Header, bool, error) {
+func (l *rawLink) Poll() (h ring.Header, ok bool, err error) {
 	l.reading.Lock()
 	defer l.reading.Unlock()
+	defer func() { l.ahead.Store(ok) }()
 	for l.rest > 0 || len(l.buf) < ring.HeaderBytes {
 		n := min(l.rest, len(l.buf))
 		l.buf, l.rest = l.buf[n:], l.rest-n
@@ -158,7 +179,7 @@ func (l *rawLink) Poll() (ring.Header, bool, error) {
 		l.buf = l.room[:len(l.buf)+more]
 	}
 	received()
-	h, err := ring.ParseHeader(l.buf)
+	h, err = ring.ParseHeader(l.buf)
 	if err != nil {
 		return h, false, l.explain(err)
 	}
@@ -196,14 +217,34 @@ func (l *rawLink) TryRead(p []byte) (n int, err error) {
 		n, err = l.receive(p)
 	}
 	l.rest -= n
+	l.ahead.Store(n > 0)
 	return n, err
 }
 
 // receive reads what is here, perhaps nothing, into p.
 func (l *rawLink) receive(p []byte) (int, error) {
+	if l.closed.Load() {
+		return 0, l.explain(net.ErrClosed)
+	}
+	draw := l.draw
+	if l.seal != nil {
+		draw = l.seal.draw
+	}
+	n, err := draw(p)
+	if err == io.EOF { // a peer says Bye first
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		err = l.explain(err)
+	}
+	return n, err
+}
+
+// draw reads what the descriptor has.
+func (l *rawLink) draw(p []byte) (int, error) {
 	for {
 		if l.closed.Load() {
-			return 0, l.explain(net.ErrClosed)
+			return 0, net.ErrClosed
 		}
 		n, no := recv(l.fd, p)
 		switch {
@@ -211,9 +252,9 @@ func (l *rawLink) receive(p []byte) (int, error) {
 			return 0, nil
 		case no == syscall.EINTR:
 		case no != 0:
-			return 0, l.explain(no)
-		case n == 0: // a peer says Bye first
-			return 0, l.explain(io.ErrUnexpectedEOF)
+			return 0, no
+		case n == 0:
+			return 0, io.EOF
 		default:
 			return n, nil
 		}
@@ -222,6 +263,9 @@ func (l *rawLink) receive(p []byte) (int, error) {
 
 // Await implements ring.Pollable.
 func (l *rawLink) Await() error {
+	if l.ahead.Load() {
+		return nil
+	}
 	if err := l.readable.wait(); err != nil {
 		return l.explain(err)
 	}

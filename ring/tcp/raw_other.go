@@ -8,4 +8,4 @@ import (
 	"github.com/ringrun/ringrun/ring"
 )
 
-func (t *Transport) direct(*net.TCPConn, ring.Edge) ring.Link { return nil }
+func (t *Transport) direct(*net.TCPConn, *seal, ring.Edge) ring.Link { return nil }

@@ -6,6 +6,7 @@
 package tcp
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -24,6 +25,8 @@ type Config struct {
 	Resolve    func(peer string) ([]string, error) // the addresses of a peer; all are tried at once
 	FrameBytes int                                 // default 512 KiB
 	Lanes      int                                 // default 1
+	TLS        *tls.Config                         // for both ends, with certificates that both check; default: nothing is encrypted
+	Privacy    Privacy                             // with TLS: which links are encrypted
 }
 
 func (c *Config) validate() error {
@@ -42,6 +45,8 @@ func (c *Config) validate() error {
 		return errors.New("tcp: no way to resolve peers")
 	case c.FrameBytes < 0 || c.FrameBytes > ring.MaxBody:
 		return fmt.Errorf("tcp: frames of %d bytes, want 1 to %d", c.FrameBytes, ring.MaxBody)
+	case c.Privacy < BetweenHosts || c.Privacy > Never:
+		return fmt.Errorf("tcp: privacy %d", c.Privacy)
 	case c.Lanes < 0:
 		return fmt.Errorf("tcp: %d lanes", c.Lanes)
 	}
@@ -49,7 +54,7 @@ func (c *Config) validate() error {
 }
 
 func (c *Config) lobby() lobby.Config {
-	return lobby.Config{Transport: "tcp", Magic: "ringrun", ID: c.ID, Run: c.Run, Secret: c.Secret}
+	return lobby.Config{Transport: "tcp", Magic: "ringrun", ID: c.ID, Run: c.Run, Secret: c.Secret, Privacy: c.privacy}
 }
 
 // A RefusedError says why the peer at the other end wants no link.

@@ -2,7 +2,6 @@ package tcp
 
 import (
 	"net"
-	"slices"
 	"syscall"
 )
 
@@ -10,8 +9,7 @@ import (
 // there is nothing to be congested, and BBR, the default of some systems, paces
 // and so costs a third of the bandwidth. Without permission it stays as it is.
 func tune(c *net.TCPConn) {
-	addr, ok := c.RemoteAddr().(*net.TCPAddr)
-	if !ok || !onThisHost(addr.IP) {
+	if !isLocal(c) {
 		return
 	}
 	raw, err := c.SyscallConn()
@@ -24,17 +22,5 @@ func tune(c *net.TCPConn) {
 				return
 			}
 		}
-	})
-}
-
-// onThisHost reports whether an address is one of this host's own.
-func onThisHost(ip net.IP) bool {
-	if ip.IsLoopback() {
-		return true
-	}
-	own, _ := net.InterfaceAddrs() // without them it only stays slower
-	return slices.ContainsFunc(own, func(a net.Addr) bool {
-		n, ok := a.(*net.IPNet)
-		return ok && n.IP.Equal(ip)
 	})
 }

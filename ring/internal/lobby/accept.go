@@ -17,7 +17,7 @@ const StrangerTime = 2 * time.Second
 // Accept waits for those who dial an edge and have proved who they are, until
 // meet succeeds with one. The connection belongs to meet, and its context ends
 // after StrangerTime.
-func (l *Lobby) Accept(ctx context.Context, e ring.Edge, meet func(context.Context, net.Conn) error) error {
+func (l *Lobby) Accept(ctx context.Context, e ring.Edge, meet func(context.Context, *Visitor) error) error {
 	if e.Self != l.cfg.ID {
 		return fmt.Errorf("%s: %q accepts a link in the name of %q", l.cfg.Transport, l.cfg.ID, e.Self)
 	}
@@ -34,8 +34,8 @@ func (l *Lobby) Accept(ctx context.Context, e ring.Edge, meet func(context.Conte
 			return fmt.Errorf("%s: accept %s: %w", l.cfg.Transport, e.Peer, context.Cause(ctx))
 		}
 		select {
-		case conn := <-s.visitors:
-			if l.admit(ctx, conn, meet) == nil {
+		case v := <-s.visitors:
+			if l.admit(ctx, v, meet) == nil {
 				return nil
 			}
 		case <-ctx.Done():
@@ -45,45 +45,47 @@ func (l *Lobby) Accept(ctx context.Context, e ring.Edge, meet func(context.Conte
 
 // admit lets meet tell a dialer that has waited that its link is wanted now. One
 // that has given up meanwhile does not answer.
-func (l *Lobby) admit(ctx context.Context, conn net.Conn, meet func(context.Context, net.Conn) error) error {
-	defer l.untrack(conn)
+func (l *Lobby) admit(ctx context.Context, v *Visitor, meet func(context.Context, *Visitor) error) error {
+	defer l.untrack(v.Conn)
 	ctx, cancel := context.WithTimeout(ctx, StrangerTime)
 	defer cancel()
-	return meet(ctx, conn)
+	return meet(ctx, v)
 }
 
 // greet is the handshake up to the proof. It returns the edge that the dialer
 // wants, or false after having told it why not.
-func (c *Config) greet(conn net.Conn) (ring.Edge, bool) {
+func (c *Config) greet(conn net.Conn) (e ring.Edge, v *Visitor, ok bool) {
 	conn.SetDeadline(time.Now().Add(StrangerTime))
 	h, said, err := readHello(conn, c.Magic)
 	if err != nil {
-		return ring.Edge{}, false
+		return e, nil, false
 	}
-	if reason := c.objection(h); reason != "" {
+	own := c.privacy(conn)
+	encrypted, ok := agree(own, h.privacy)
+	if reason := c.objection(h, ok); reason != "" {
 		refuse(conn, reason)
-		return ring.Edge{}, false
+		return e, nil, false
 	}
 	nonce := newNonce()
-	answer := append(nonce[:], c.prove("acceptor", said, nonce[:])...)
-	if WriteMessage(conn, challenge, answer) != nil {
-		return ring.Edge{}, false
+	answer := append([]byte{byte(own)}, nonce[:]...)
+	if WriteMessage(conn, challenge, append(answer, c.prove("acceptor", said, answer)...)) != nil {
+		return e, nil, false
 	}
-	want := c.prove("dialer", said, nonce[:])
+	want := c.prove("dialer", said, answer)
 	got, err := ReadMessage(conn, proof, len(want))
 	if err != nil {
-		return ring.Edge{}, false
+		return e, nil, false
 	}
 	if !hmac.Equal(got, want) {
 		refuse(conn, "your secret is not the secret of run "+c.Run)
-		return ring.Edge{}, false
+		return e, nil, false
 	}
 	conn.SetDeadline(time.Time{})
-	return h.edge(), true
+	return h.edge(), c.visitor(conn, encrypted, said, answer), true
 }
 
 // objection says what is wrong with a hello, if anything is.
-func (c *Config) objection(h hello) string {
+func (c *Config) objection(h hello, agreed bool) string {
 	switch {
 	case h.version != version:
 		return fmt.Sprintf("you speak version %d of the protocol, this is version %d", h.version, version)
@@ -91,6 +93,8 @@ func (c *Config) objection(h hello) string {
 		return fmt.Sprintf("you belong to run %q, this is run %q", h.run, c.Run)
 	case h.to != c.ID:
 		return fmt.Sprintf("you look for peer %q, this is peer %q", h.to, c.ID)
+	case !agreed:
+		return discord(h.privacy)
 	}
 	return ""
 }
@@ -102,7 +106,7 @@ func refuse(conn net.Conn, reason string) {
 
 // A seat is where the dialers of an edge wait for it to be accepted.
 type seat struct {
-	visitors chan net.Conn // no buffer: who takes a visitor has it
+	visitors chan *Visitor // no buffer: who takes a visitor has it
 	users    int
 }
 
@@ -111,7 +115,7 @@ func (l *Lobby) take(e ring.Edge) *seat {
 	defer l.mu.Unlock()
 	s := l.seats[e]
 	if s == nil {
-		s = &seat{visitors: make(chan net.Conn)}
+		s = &seat{visitors: make(chan *Visitor)}
 		l.seats[e] = s
 	}
 	s.users++
@@ -128,17 +132,17 @@ func (l *Lobby) give(e ring.Edge, s *seat) {
 
 // seat lets a dialer wait until its edge is accepted. It returns false when
 // that will not happen any more.
-func (l *Lobby) seat(e ring.Edge, conn net.Conn) bool {
+func (l *Lobby) seat(e ring.Edge, v *Visitor) bool {
 	s := l.take(e)
 	defer l.give(e, s)
 	for {
 		now, newer := l.now()
 		if e.Epoch < now {
-			refuse(conn, fmt.Sprintf("epoch %d is over, this is epoch %d", e.Epoch, now))
+			refuse(v, fmt.Sprintf("epoch %d is over, this is epoch %d", e.Epoch, now))
 			return false
 		}
 		select {
-		case s.visitors <- conn:
+		case s.visitors <- v:
 			return true
 		case <-newer:
 		case <-l.closed:

@@ -61,14 +61,14 @@ func timedOut(err error) bool {
 
 // Knock connects to an address, lets the other end prove itself and proves
 // itself in turn. The caller sees to it that ctx ends after KnockTime.
-func (l *Lobby) Knock(ctx context.Context, network, addr string, e ring.Edge) (net.Conn, error) {
+func (l *Lobby) Knock(ctx context.Context, network, addr string, e ring.Edge) (*Visitor, error) {
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, network, addr)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", l.cfg.Transport, err)
 	}
 	good := Guard(ctx, conn)
-	err = l.cfg.introduce(conn, e)
+	v, err := l.cfg.introduce(conn, e)
 	if !good() && err == nil {
 		err = ctx.Err()
 	}
@@ -76,24 +76,28 @@ func (l *Lobby) Knock(ctx context.Context, network, addr string, e ring.Edge) (n
 		conn.Close()
 		return nil, l.Explain(err, addr)
 	}
-	return conn, nil
+	return v, nil
 }
 
-func (c *Config) introduce(conn net.Conn, e ring.Edge) error {
-	h := hello{version, c.Run, e.Self, e.Peer, e.Epoch, uint16(e.Lane), newNonce()}
+func (c *Config) introduce(conn net.Conn, e ring.Edge) (*Visitor, error) {
+	h := hello{version, c.Run, e.Self, e.Peer, e.Epoch, uint16(e.Lane), c.privacy(conn), newNonce()}
 	said := h.appendTo(nil, c.Magic)
 	if _, err := conn.Write(said); err != nil {
-		return err
+		return nil, err
 	}
-	answer, err := ReadMessage(conn, challenge, nonceBytes+32)
+	b, err := ReadMessage(conn, challenge, answerBytes+proofBytes)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	nonce, got := answer[:nonceBytes], answer[nonceBytes:]
-	if !hmac.Equal(got, c.prove("acceptor", said, nonce)) {
-		return &RefusedError{Reason: "its secret is not the secret of run " + c.Run}
+	answer, got := b[:answerBytes], b[answerBytes:]
+	if !hmac.Equal(got, c.prove("acceptor", said, answer)) {
+		return nil, &RefusedError{Reason: "its secret is not the secret of run " + c.Run}
 	}
-	return WriteMessage(conn, proof, c.prove("dialer", said, nonce))
+	encrypted, ok := agree(h.privacy, Privacy(answer[0]))
+	if !ok { // it would have said so
+		return nil, ErrStranger
+	}
+	return c.visitor(conn, encrypted, said, answer), WriteMessage(conn, proof, c.prove("dialer", said, answer))
 }
 
 // Explain adds the address to an error of the handshake.

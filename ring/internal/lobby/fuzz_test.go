@@ -37,7 +37,7 @@ func FuzzStranger(f *testing.F) {
 			there.Close()
 		}()
 		go io.Copy(io.Discard, there)
-		if e, ok := cfg.greet(here); ok {
+		if e, _, ok := cfg.greet(here); ok {
 			t.Errorf("%x became a peer: %+v", b, e)
 		}
 		here.Close()
@@ -46,7 +46,7 @@ func FuzzStranger(f *testing.F) {
 
 // FuzzReply: a dialer survives whatever answers it, and never believes it.
 func FuzzReply(f *testing.F) {
-	f.Add(append([]byte{challenge, 0, 64}, make([]byte, 64)...))
+	f.Add(append([]byte{challenge, 0, 65}, make([]byte, 65)...))
 	f.Add([]byte("\x02\x00\x05no\x1b[m"))
 	cfg := &Config{Transport: "tcp", Magic: testMagic, ID: "p0", Run: "test", Secret: []byte("sixteen bytes or more")}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -56,7 +56,7 @@ func FuzzReply(f *testing.F) {
 			there.Write(b)
 			there.Close()
 		}()
-		err := cfg.introduce(here, ring.Edge{Self: "p0", Peer: "p1", Epoch: 1})
+		_, err := cfg.introduce(here, ring.Edge{Self: "p0", Peer: "p1", Epoch: 1})
 		here.Close()
 		if err == nil {
 			t.Errorf("%x was believed", b)

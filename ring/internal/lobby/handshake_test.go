@@ -102,8 +102,8 @@ func TestOtherVersion(t *testing.T) {
 	if _, err := conn.Write(h.appendTo(nil, testMagic)); err != nil {
 		t.Fatal(err)
 	}
-	_, err := ReadMessage(conn, challenge, nonceBytes+32)
-	want := "you speak version 2 of the protocol, this is version 1"
+	_, err := ReadMessage(conn, challenge, answerBytes+proofBytes)
+	want := "you speak version 3 of the protocol, this is version 2"
 	if r, ok := errors.AsType[*RefusedError](err); !ok || r.Reason != want {
 		t.Errorf("got %v, want a refusal: %s", err, want)
 	}
@@ -125,7 +125,7 @@ func TestImpostor(t *testing.T) {
 		}
 		defer conn.Close()
 		readHello(conn, testMagic)
-		WriteMessage(conn, challenge, make([]byte, nonceBytes+32))
+		WriteMessage(conn, challenge, make([]byte, answerBytes+proofBytes))
 		rest, _ := io.ReadAll(conn)
 		heard <- rest
 	}()
@@ -142,18 +142,18 @@ func TestImpostor(t *testing.T) {
 func TestReplay(t *testing.T) {
 	ringtest.CheckLeaks(t)
 	ts := group(t, 2, nil)
-	h := hello{version, "test", "p0", "p1", 1, 0, newNonce()}
+	h := hello{version, "test", "p0", "p1", 1, 0, Either, newNonce()}
 	said := h.appendTo(nil, testMagic)
 	var recorded []byte
 	for i, want := range []string{"", "your secret is not the secret of run test"} {
 		conn := stranger(t, ts[1])
 		conn.Write(said)
-		answer, err := ReadMessage(conn, challenge, nonceBytes+32)
+		answer, err := ReadMessage(conn, challenge, answerBytes+proofBytes)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if i == 0 {
-			recorded = ts[1].cfg.prove("dialer", said, answer[:nonceBytes])
+			recorded = ts[1].cfg.prove("dialer", said, answer[:answerBytes])
 		}
 		WriteMessage(conn, proof, recorded)
 		if want == "" {
@@ -185,7 +185,7 @@ func TestMeddler(t *testing.T) {
 		h, _, _ := readHello(here, testMagic)
 		h.epoch++
 		there.Write(h.appendTo(nil, testMagic))
-		io.CopyN(here, there, 3+nonceBytes+32)
+		io.CopyN(here, there, 3+answerBytes+proofBytes)
 		io.Copy(there, here)
 	}()
 	if err := dial(t, ts[0], 1); err == nil || !strings.Contains(err.Error(), "secret") {
@@ -201,7 +201,7 @@ func TestStrangers(t *testing.T) {
 	for range maxStrangers / 2 {
 		stranger(t, ts[1]) // says nothing
 	}
-	for _, garbage := range []string{"GET / HTTP/1.1\r\nHost: p1\r\n\r\n", "ringrun\x01\xff\xff", "ringrun\x01\x00\x01x"} {
+	for _, garbage := range []string{"GET / HTTP/1.1\r\nHost: p1\r\n\r\n", "ringrun\x02\xff\xff", "ringrun\x02\x00\x01x"} {
 		conn := stranger(t, ts[1])
 		io.WriteString(conn, garbage)
 		if b, _ := io.ReadAll(conn); len(b) > 0 {
@@ -216,7 +216,7 @@ func TestStrangers(t *testing.T) {
 }
 
 func TestSlowStrangerIsDropped(t *testing.T) {
-	for _, says := range []string{"", "ringrun", "ringrun\x01\x00\x40\x04"} {
+	for _, says := range []string{"", "ringrun", "ringrun\x02\x00\x40\x04"} {
 		synctest.Test(t, func(t *testing.T) {
 			here, there := net.Pipe()
 			defer here.Close()
@@ -249,8 +249,8 @@ func stranger(t *testing.T, to *guest) net.Conn {
 func TestHelloRoundTrip(t *testing.T) {
 	for _, h := range []hello{
 		{version: version},
-		{version, "run", "from", "to", 1<<64 - 1, 1<<16 - 1, newNonce()},
-		{version, strings.Repeat("r", 255), strings.Repeat("f", 255), strings.Repeat("t", 255), 1, 2, newNonce()},
+		{version, "run", "from", "to", 1<<64 - 1, 1<<16 - 1, Never, newNonce()},
+		{version, strings.Repeat("r", 255), strings.Repeat("f", 255), strings.Repeat("t", 255), 1, 2, Always, newNonce()},
 	} {
 		b := h.appendTo(nil, testMagic)
 		got, said, err := readHello(io.MultiReader(bytes.NewReader(b), strings.NewReader("more")), testMagic)

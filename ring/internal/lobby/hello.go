@@ -22,19 +22,24 @@ import (
 //	  |                                          |  … until the edge is accepted
 //	  | <-------------------- welcome, or refusal|
 //	  | going ---------------------------------> |
+//	  | TLS, if that was agreed <--------------> |
 //	  | what the transport has to say            |
 //
 // A proof is an HMAC-SHA256 over everything said before, keyed with the secret.
+// Hello and challenge say whether their sender wants TLS, so nobody between the
+// two can talk them out of it.
 // The hello's first ten bytes are the same in every version; so is a refusal.
 // After the hello a message is its kind, its size in two bytes, and a payload.
 // Welcome and going are the transport's to send. All integers are big-endian.
 
 const (
-	version = 1
+	version = 2
 
 	magicBytes  = 7
 	prefixBytes = magicBytes + 1 + 2
 	nonceBytes  = 32
+	answerBytes = 1 + nonceBytes // of a challenge, without the proof
+	proofBytes  = sha256.Size
 	maxHello    = 1 << 10
 	maxReason   = 512
 
@@ -73,6 +78,7 @@ type hello struct {
 	from, to string
 	epoch    uint64
 	lane     uint16
+	privacy  Privacy
 	nonce    [nonceBytes]byte
 }
 
@@ -92,6 +98,7 @@ func (h hello) appendTo(b []byte, magic string) []byte {
 	}
 	b = binary.BigEndian.AppendUint64(b, h.epoch)
 	b = binary.BigEndian.AppendUint16(b, h.lane)
+	b = append(b, byte(h.privacy))
 	b = append(b, h.nonce[:]...)
 	binary.BigEndian.PutUint16(b[size:], uint16(len(b)-size-2))
 	return b
@@ -131,12 +138,13 @@ func (h *hello) parse(b []byte) error {
 		}
 		*s, b = string(b[1:end]), b[end:]
 	}
-	if len(b) != 8+2+nonceBytes {
+	if len(b) != 8+2+1+nonceBytes || Privacy(b[10]) > Never {
 		return ErrStranger
 	}
 	h.epoch = binary.BigEndian.Uint64(b)
 	h.lane = binary.BigEndian.Uint16(b[8:])
-	copy(h.nonce[:], b[10:])
+	h.privacy = Privacy(b[10])
+	copy(h.nonce[:], b[11:])
 	return nil
 }
 
@@ -146,13 +154,13 @@ func newNonce() (n [nonceBytes]byte) {
 }
 
 // prove returns the proof that the sender, "dialer" or "acceptor", knows the
-// secret and has seen the hello and the acceptor's nonce.
-func (c *Config) prove(who string, hello []byte, nonce []byte) []byte {
+// secret and has seen the hello and the acceptor's answer.
+func (c *Config) prove(who string, hello, answer []byte) []byte {
 	m := hmac.New(sha256.New, c.Secret)
 	io.WriteString(m, "ringrun "+c.Transport+" "+who)
 	m.Write([]byte{0})
 	m.Write(hello)
-	m.Write(nonce)
+	m.Write(answer)
 	return m.Sum(nil)
 }
 

@@ -25,6 +25,16 @@ type Config struct {
 	ID        string // this peer
 	Run       string // name of the run; peers of another run are refused
 	Secret    []byte // shared by the peers of the run, at least 16 bytes
+
+	// Privacy says whether a connection should be encrypted; default: none is.
+	Privacy func(net.Conn) Privacy
+}
+
+func (c *Config) privacy(conn net.Conn) Privacy {
+	if c.Privacy == nil {
+		return Never
+	}
+	return c.Privacy(conn)
 }
 
 // Validate reports what is wrong with what users say.
@@ -118,9 +128,9 @@ func (l *Lobby) listen() {
 			return
 		}
 		l.running.Go(func() {
-			e, ok := l.cfg.greet(conn)
+			e, v, ok := l.cfg.greet(conn)
 			<-strangers
-			if !ok || !l.seat(e, conn) {
+			if !ok || !l.seat(e, v) {
 				l.untrack(conn)
 				conn.Close()
 			}

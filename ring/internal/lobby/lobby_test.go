@@ -50,7 +50,7 @@ func group(t testing.TB, n int, change func(i int, g *guest)) []*guest {
 	return guests
 }
 
-func (g *guest) dial(ctx context.Context, e ring.Edge) (conn net.Conn, err error) {
+func (g *guest) dial(ctx context.Context, e ring.Edge) (conn *Visitor, err error) {
 	err = g.Dial(ctx, e, func(ctx context.Context) error {
 		knock, cancel := context.WithTimeout(ctx, KnockTime)
 		defer cancel()
@@ -66,8 +66,8 @@ func (g *guest) dial(ctx context.Context, e ring.Edge) (conn net.Conn, err error
 	return conn, err
 }
 
-func (g *guest) accept(ctx context.Context, e ring.Edge) (conn net.Conn, err error) {
-	err = g.Accept(ctx, e, func(ctx context.Context, c net.Conn) error {
+func (g *guest) accept(ctx context.Context, e ring.Edge) (conn *Visitor, err error) {
+	err = g.Accept(ctx, e, func(ctx context.Context, c *Visitor) error {
 		conn = c
 		good := Guard(ctx, c)
 		err := WriteMessage(c, Welcome, nil)
