@@ -124,6 +124,7 @@ func listenTCP(cfg Config, book *addressBook, m *meta) (*tcp.Transport, error) {
 		Resolve: book.tcp,
 		TLS:     credentials,
 		Privacy: privacies[cfg.TLS],
+		Refused: func(line string) { cfg.Logger.Warn("links: " + line) },
 	})
 	if err == nil {
 		m.TCP = []string{advertised(cfg.Membership, t.Addr())}
@@ -137,6 +138,7 @@ func listenSHM(cfg Config, book *addressBook, m *meta, arena *shm.Arena) (*shm.T
 		Run:     cfg.Membership.Run,
 		Secret:  cfg.Membership.Secret,
 		Resolve: book.shm,
+		Refused: func(line string) { cfg.Logger.Warn("links: " + line) },
 		Arena:   arena,
 	})
 	if err != nil {

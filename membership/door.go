@@ -120,7 +120,7 @@ func (d *doorman) answer(rw io.ReadWriter, grouped bool) (kind byte, err error) 
 		return 0, err
 	}
 	if g.version != helloVersion {
-		return 0, d.refuse(rw, fmt.Errorf("a peer that speaks version %d, not %d", g.version, helloVersion))
+		return 0, d.refuse(rw, fmt.Errorf("a peer that speaks version %d, not %d: use one build of ringrun everywhere", g.version, helloVersion))
 	}
 	body := g.body
 	if g.kind == helloTicket {
@@ -135,7 +135,7 @@ func (d *doorman) answer(rw io.ReadWriter, grouped bool) (kind byte, err error) 
 		return 0, errGreeting
 	}
 	if h.run != d.run {
-		return 0, d.refuse(rw, fmt.Errorf("peer %q of another run, %q", printable(h.id), printable(h.run)))
+		return 0, d.refuse(rw, fmt.Errorf("peer %q of another run, %q, not %q", printable(h.id), printable(h.run), d.run))
 	}
 	if g.kind == helloTicket && time.Now().Unix() >= d.until {
 		_, err := rw.Write(greeting{version: helloVersion, kind: helloExpired}.appendTo(nil))

@@ -7,18 +7,21 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
+	"github.com/ringrun/ringrun/membership/strangers"
 	"go.uber.org/zap"
 )
 
 const (
 	// helloTimeout is how long an acceptor waits for a stranger to say hello.
 	helloTimeout = 5 * time.Second
-	// maxStreams bounds the accepted streams; further ones are closed at once.
+	// maxStreams bounds the accepted streams of those who have said hello; further
+	// ones are closed at once. A strangers.Crowd bounds the others.
 	maxStreams = 512
 	// streamTimeout bounds writing to a stream that memberlist has dialed, for
 	// which it sets no deadline itself when it sends a message.
@@ -42,7 +45,9 @@ type transport struct {
 	advertise netip.AddrPort
 	control   *controller            // nil: none
 	reach     func(addr string) bool // see Config
-	grouped   atomic.Bool            // we are in a view, or founded the group
+	crowd     *strangers.Crowd
+	slots     chan struct{} // one for each stream
+	grouped   atomic.Bool   // we are in a view, or founded the group
 
 	packets chan *memberlist.Packet // unbuffered: the kernel has a buffer
 	streams chan net.Conn           // unbuffered: memberlist only starts a goroutine
@@ -66,8 +71,9 @@ func listen(cfg Config) (*transport, error) {
 	t := &transport{
 		door: newDoorman(cfg), log: cfg.Logger, listener: l, socket: s, reach: cfg.Reach,
 		packets: make(chan *memberlist.Packet), streams: make(chan net.Conn),
-		quit: make(chan struct{}), open: make(map[int]func()),
+		quit: make(chan struct{}), open: make(map[int]func()), slots: make(chan struct{}, maxStreams),
 	}
+	t.crowd = strangers.New(strangers.Limits{}, func(line string) { t.log.Warn("gossip: " + line) })
 	if t.advertise, err = advertised(cfg.Advertise, addrPort(l.Addr())); err != nil {
 		l.Close()
 		s.Close()
@@ -89,7 +95,6 @@ func listen(cfg Config) (*transport, error) {
 
 // accept serves the listener until it is closed.
 func (t *transport) accept() {
-	slots := make(chan struct{}, maxStreams)
 	pause := time.NewTimer(0)
 	defer pause.Stop()
 	for {
@@ -101,15 +106,8 @@ func (t *transport) accept() {
 			t.log.Warn("gossip: accept", zap.Error(err)) // no file descriptors, say
 			continue
 		}
-		select {
-		case slots <- struct{}{}:
-			t.wg.Go(func() {
-				defer func() { <-slots }()
-				t.serve(c)
-			})
-		default:
-			c.Close()
-		}
+		stranger := t.crowd.Enter(c)
+		t.wg.Go(func() { t.serve(c, stranger) })
 	}
 }
 
@@ -126,26 +124,39 @@ func (t *transport) wait(timer *time.Timer, d time.Duration) bool {
 
 // serve answers a hello and hands a stream to memberlist. It returns when the
 // stream is closed.
-func (t *transport) serve(c net.Conn) {
+func (t *transport) serve(c net.Conn, stranger *strangers.Stranger) {
 	s, ok := t.newStream(c)
 	if !ok {
+		stranger.Leave("")
 		return
 	}
 	c.SetDeadline(time.Now().Add(helloTimeout))
 	kind, err := t.door.answer(c, t.grouped.Load())
-	if err == nil && kind == helloHold {
+	stranger.Leave(blame(kind, err))
+	if err != nil {
+		s.Close()
+		t.log.Debug("gossip: no hello", zap.Stringer("from", c.RemoteAddr()), zap.Error(err))
+		return
+	}
+	select {
+	case t.slots <- struct{}{}:
+		defer func() { <-t.slots }()
+	default:
+		s.Close()
+		return
+	}
+	if kind == helloHold {
 		c.SetDeadline(time.Time{})
 		io.Copy(io.Discard, s) // until either end goes
 		s.Close()
 		return
 	}
-	if err == nil && kind == helloControl {
+	if kind == helloControl {
 		t.control.serve(s)
 		return
 	}
-	if err != nil || kind != helloStream {
+	if kind != helloStream {
 		s.Close()
-		t.logAnswer(c, err)
 		return
 	}
 	select {
@@ -156,15 +167,21 @@ func (t *transport) serve(c net.Conn) {
 	}
 }
 
-func (t *transport) logAnswer(c net.Conn, err error) {
-	from := zap.Stringer("from", c.RemoteAddr())
+// blame says what is reported of a hello that has failed: nothing, if it may be a
+// peer that has changed its mind.
+func blame(kind byte, err error) string {
 	var refused *refusedError
 	switch {
+	case err == nil:
+		return ""
 	case errors.As(err, &refused):
-		t.log.Warn("gossip: "+err.Error(), from)
-	case err != nil:
-		t.log.Debug("gossip: no hello", from, zap.Error(err))
+		return refused.who
+	case kind == 0:
+		return "no valid hello"
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return "no proof of the secret"
 	}
+	return ""
 }
 
 // receive reads packets until the socket is closed.
@@ -234,6 +251,7 @@ func (t *transport) Shutdown() error {
 		f()
 	}
 	t.wg.Wait()
+	t.crowd.Close()
 	return nil
 }
 

@@ -27,6 +27,7 @@ type Config struct {
 	FrameBytes int                               // default 1 MiB
 	RingBytes  int                               // memory for what is under way in one direction, a power of two; default 1 MiB
 	Lanes      int                               // default 1
+	Refused    func(line string)                 // gets a line about strangers who were refused, at most one a minute; default: nobody
 	Arena      *Arena                            // of this peer; it may outlive the transport; default: one of the transport's own
 }
 
@@ -55,7 +56,7 @@ func (c *Config) validate() error {
 }
 
 func (c *Config) lobby() lobby.Config {
-	return lobby.Config{Transport: "shm", Magic: "ringshm", ID: c.ID, Run: c.Run, Secret: c.Secret}
+	return lobby.Config{Transport: "shm", Magic: "ringshm", ID: c.ID, Run: c.Run, Secret: c.Secret, Refused: c.Refused}
 }
 
 // A RefusedError says why the peer at the other end wants no link.

@@ -27,6 +27,7 @@ type Config struct {
 	Lanes      int                                 // default 1
 	TLS        *tls.Config                         // for both ends, with certificates that both check; default: nothing is encrypted
 	Privacy    Privacy                             // with TLS: which links are encrypted
+	Refused    func(line string)                   // gets a line about strangers who were refused, at most one a minute; default: nobody
 }
 
 func (c *Config) validate() error {
@@ -54,7 +55,7 @@ func (c *Config) validate() error {
 }
 
 func (c *Config) lobby() lobby.Config {
-	return lobby.Config{Transport: "tcp", Magic: "ringrun", ID: c.ID, Run: c.Run, Secret: c.Secret, Privacy: c.privacy}
+	return lobby.Config{Transport: "tcp", Magic: "ringrun", ID: c.ID, Run: c.Run, Secret: c.Secret, Privacy: c.privacy, Refused: c.Refused}
 }
 
 // A RefusedError says why the peer at the other end wants no link.

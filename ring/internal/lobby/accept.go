@@ -3,6 +3,7 @@ package lobby
 import (
 	"context"
 	"crypto/hmac"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -53,48 +54,80 @@ func (l *Lobby) admit(ctx context.Context, v *Visitor, meet func(context.Context
 }
 
 // greet is the handshake up to the proof. It returns the edge that the dialer
-// wants, or false after having told it why not.
-func (c *Config) greet(conn net.Conn) (e ring.Edge, v *Visitor, ok bool) {
+// wants, or an error after having told it why not.
+func (c *Config) greet(conn net.Conn) (ring.Edge, *Visitor, error) {
 	conn.SetDeadline(time.Now().Add(StrangerTime))
 	h, said, err := readHello(conn, c.Magic)
 	if err != nil {
-		return e, nil, false
+		return ring.Edge{}, nil, ErrStranger
 	}
 	own := c.privacy(conn)
 	encrypted, ok := agree(own, h.privacy)
-	if reason := c.objection(h, ok); reason != "" {
-		refuse(conn, reason)
-		return e, nil, false
+	if why := c.objection(h, ok); why != nil {
+		refuse(conn, why.toThem)
+		return ring.Edge{}, nil, why
 	}
 	nonce := newNonce()
 	answer := append([]byte{byte(own)}, nonce[:]...)
-	if WriteMessage(conn, challenge, append(answer, c.prove("acceptor", said, answer)...)) != nil {
-		return e, nil, false
+	if err := WriteMessage(conn, challenge, append(answer, c.prove("acceptor", said, answer)...)); err != nil {
+		return ring.Edge{}, nil, err
 	}
 	want := c.prove("dialer", said, answer)
 	got, err := ReadMessage(conn, proof, len(want))
 	if err != nil {
-		return e, nil, false
+		return ring.Edge{}, nil, err
 	}
 	if !hmac.Equal(got, want) {
-		refuse(conn, "your secret is not the secret of run "+c.Run)
-		return e, nil, false
+		why := &objection{"your secret is not the secret of run " + c.Run, fmt.Sprintf("%q has another secret", h.from)}
+		refuse(conn, why.toThem)
+		return ring.Edge{}, nil, why
 	}
 	conn.SetDeadline(time.Time{})
-	return h.edge(), c.visitor(conn, encrypted, said, answer), true
+	return h.edge(), c.visitor(conn, encrypted, said, answer), nil
 }
 
+// An objection is why a dialer is refused.
+type objection struct {
+	toThem string
+	here   string // what is reported here; nothing about peers of our own
+}
+
+func (o *objection) Error() string { return o.toThem }
+
 // objection says what is wrong with a hello, if anything is.
-func (c *Config) objection(h hello, agreed bool) string {
+func (c *Config) objection(h hello, agreed bool) *objection {
 	switch {
 	case h.version != version:
-		return fmt.Sprintf("you speak version %d of the protocol, this is version %d", h.version, version)
+		return &objection{
+			fmt.Sprintf("you speak version %d of the protocol, this is version %d", h.version, version),
+			fmt.Sprintf("somebody speaks version %d of the protocol, this is version %d: use one build everywhere", h.version, version),
+		}
 	case h.run != c.Run:
-		return fmt.Sprintf("you belong to run %q, this is run %q", h.run, c.Run)
+		return &objection{
+			fmt.Sprintf("you belong to run %q, this is run %q", h.run, c.Run),
+			fmt.Sprintf("%q belongs to run %q, this is run %q", h.from, h.run, c.Run),
+		}
 	case h.to != c.ID:
-		return fmt.Sprintf("you look for peer %q, this is peer %q", h.to, c.ID)
+		return &objection{toThem: fmt.Sprintf("you look for peer %q, this is peer %q", h.to, c.ID)}
 	case !agreed:
-		return discord(h.privacy)
+		return &objection{discord(h.privacy), fmt.Sprintf("%q and this peer differ in TLS", h.from)}
+	}
+	return nil
+}
+
+// blame says what is reported of a handshake that has failed: nothing, if it may
+// be a peer that has changed its mind.
+func blame(err error) string {
+	var o *objection
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &o):
+		return o.here
+	case errors.Is(err, ErrStranger):
+		return "no valid hello"
+	case timedOut(err):
+		return "no proof of the secret"
 	}
 	return ""
 }

@@ -198,7 +198,7 @@ func TestMeddler(t *testing.T) {
 func TestStrangers(t *testing.T) {
 	ringtest.CheckLeaks(t)
 	ts := group(t, 2, nil)
-	for range maxStrangers / 2 {
+	for range 500 {
 		stranger(t, ts[1]) // says nothing
 	}
 	for _, garbage := range []string{"GET / HTTP/1.1\r\nHost: p1\r\n\r\n", "ringrun\x02\xff\xff", "ringrun\x02\x00\x01x"} {
@@ -212,6 +212,9 @@ func TestStrangers(t *testing.T) {
 	connect(t, ts[0], ts[1], 1)
 	if d := time.Since(begin); d > StrangerTime/2 {
 		t.Errorf("a peer had to wait for %v", d)
+	}
+	if n := ts[1].crowd.Len(); n > 128 {
+		t.Errorf("%d strangers are in", n)
 	}
 }
 
@@ -231,6 +234,39 @@ func TestSlowStrangerIsDropped(t *testing.T) {
 				t.Errorf("after %q it was dropped after %v, want %v", says, d, StrangerTime)
 			}
 		})
+	}
+}
+
+// TestReports: what this peer says of those it has refused, and of whom it is
+// silent.
+func TestReports(t *testing.T) {
+	for _, tt := range []struct {
+		change func(h *hello)
+		want   string
+	}{
+		{func(h *hello) { h.version++ }, "somebody speaks version 3 of the protocol, this is version 2: use one build everywhere"},
+		{func(h *hello) { h.run = "mnist" }, `"p0" belongs to run "mnist", this is run "test"`},
+		{func(h *hello) { h.privacy = Always }, `"p0" and this peer differ in TLS`},
+		{func(h *hello) { h.to = "p7" }, ""}, // one of ours, with an old address
+		{func(h *hello) {}, `"p0" has another secret`},
+	} {
+		cfg := &Config{Transport: "tcp", Magic: testMagic, ID: "p1", Run: "test", Secret: []byte("sixteen bytes or more")}
+		here, there := net.Pipe()
+		h := hello{version: version, run: "test", from: "p0", to: "p1"}
+		tt.change(&h)
+		go func() {
+			there.Write(h.appendTo(nil, testMagic))
+			if _, err := ReadMessage(there, challenge, answerBytes+proofBytes); err == nil {
+				WriteMessage(there, proof, make([]byte, proofBytes))
+			}
+			io.Copy(io.Discard, there)
+		}()
+		_, _, err := cfg.greet(here)
+		here.Close()
+		there.Close()
+		if err == nil || blame(err) != tt.want {
+			t.Errorf("%+v: reported %q (%v), want %q", h, blame(err), err, tt.want)
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ringrun/ringrun/membership/strangers"
 	"github.com/ringrun/ringrun/ring"
 )
 
@@ -28,6 +29,9 @@ type Config struct {
 
 	// Privacy says whether a connection should be encrypted; default: none is.
 	Privacy func(net.Conn) Privacy
+	// Refused, if set, gets a line about who was refused, at most one a minute. It
+	// must not block.
+	Refused func(line string)
 }
 
 func (c *Config) privacy(conn net.Conn) Privacy {
@@ -54,6 +58,7 @@ func (c *Config) Validate() error {
 type Lobby struct {
 	cfg     Config
 	ln      net.Listener
+	crowd   *strangers.Crowd
 	running sync.WaitGroup
 	closed  chan struct{}
 
@@ -70,6 +75,7 @@ func Open(cfg Config, ln net.Listener) *Lobby {
 	l := &Lobby{
 		cfg:    cfg,
 		ln:     ln,
+		crowd:  strangers.New(strangers.Limits{}, cfg.Refused),
 		closed: make(chan struct{}),
 		conns:  map[net.Conn]bool{},
 		seats:  map[ring.Edge]*seat{},
@@ -97,40 +103,32 @@ func (l *Lobby) Close() error {
 	l.mu.Unlock()
 	err := l.ln.Close()
 	l.running.Wait()
+	l.crowd.Close()
 	if !first {
 		return nil
 	}
 	return err
 }
 
-// maxStrangers is how many connections may be without proof at a time.
-const maxStrangers = 128
-
 // listen answers everybody who connects.
 func (l *Lobby) listen() {
-	strangers := make(chan struct{}, maxStrangers)
 	for {
-		select {
-		case strangers <- struct{}{}:
-		case <-l.closed:
-			return
-		}
 		conn, err := l.ln.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
 		if err != nil { // too many open files, say: it may pass
-			<-strangers
 			l.pause(100 * time.Millisecond)
 			continue
 		}
 		if !l.track(conn) {
 			return
 		}
+		stranger := l.crowd.Enter(conn)
 		l.running.Go(func() {
-			e, v, ok := l.cfg.greet(conn)
-			<-strangers
-			if !ok || !l.seat(e, v) {
+			e, v, err := l.cfg.greet(conn)
+			stranger.Leave(blame(err))
+			if err != nil || !l.seat(e, v) {
 				l.untrack(conn)
 				conn.Close()
 			}
