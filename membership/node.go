@@ -109,12 +109,19 @@ func (n *Node) run(probes context.Context, a *agreement) {
 	tick := time.NewTicker(tickTime)
 	defer tick.Stop()
 	p := &prober{node: n, ctx: probes, busy: ids{}, found: make(chan death, 16)}
+	at := &porter{node: n, ctx: probes, busy: ids{}, vouched: make(map[string]vouch), found: make(chan caller)}
 	w := &waiting{node: n, ctx: probes, began: time.Now(), found: make(chan bool)}
 	last := w.began
 	for {
 		select {
 		case m := <-n.mail:
-			a.step(m)
+			if m.Kind == kindJoin {
+				at.take(a, m)
+			} else {
+				a.step(m)
+			}
+		case c := <-at.found:
+			at.saw(a, c)
 		case <-tick.C:
 			if d := elapsed(last); d > lapseTime {
 				a.lapse(int(d / tickTime))
