@@ -104,6 +104,9 @@ func newGroup(cfg Config, r *report, s *session, comm allreduce.Config) *Group {
 // first Shards or Commit.
 func (g *Group) SetState(st State) { g.state = st }
 
+// State returns what SetState was given, or nil.
+func (g *Group) State() State { return g.state }
+
 // SetDigest gives bytes that describe this peer's model, and a function that
 // compares those of all peers, in rank order. It runs whenever the group has
 // changed, before any state is loaded; its error ends training on all peers.

@@ -26,6 +26,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -142,9 +143,18 @@ func Frozen(params ...*gorgonia.Node) Option {
 // the error names the one that does not fit. Two peers whose parameters differ
 // in name, shape or type cannot train together: elastic.Run fails on all of
 // them, with one error that names the parameter and both shapes.
+//
+// A group has one Bridge: a program with several graphs gives it the parameters of
+// all of them, and steps them together.
 func Attach(g *elastic.Group, params gorgonia.Nodes, opts ...Option) (*Bridge, error) {
+	if g.State() != nil {
+		return nil, errSecond
+	}
 	return attach(g, params, opts...)
 }
+
+// errSecond reports a second Attach, whose State would take the place of the first.
+var errSecond = errors.New("bridge: the group has a State already: attach the parameters of all graphs at once")
 
 func attach(g group, nodes gorgonia.Nodes, opts ...Option) (*Bridge, error) {
 	o := options{plan: usualPlan, fixed: true}

@@ -213,6 +213,21 @@ func TestGroupTrainsWithoutShards(t *testing.T) {
 	}
 }
 
+// A second Bridge would leave the first one's parameters out of the state.
+func TestSecondAttachIsRefused(t *testing.T) {
+	err := newCluster(t).run(0, 1, func(_ int, ctx context.Context, g *elastic.Group) error {
+		n := newNet(t, netOptions{dtype: tensor.Float32, kind: tapeBound, rows: shard, seed: 1})
+		if _, err := Attach(g, n.params); err != nil {
+			return err
+		}
+		_, err := Attach(g, n.params)
+		return err
+	})
+	if !errors.Is(err, errSecond) {
+		t.Errorf("error %v, want %v", err, errSecond)
+	}
+}
+
 // One peer has another model: nobody trains, and all say the same.
 func TestDifferentModelsAreNamed(t *testing.T) {
 	errs := newCluster(t).start(3, func(i int, ctx context.Context, g *elastic.Group) error {
