@@ -81,9 +81,10 @@ func (g *Group) shard(ctx context.Context) (s Shard, more bool, err error) {
 	}
 	lo := g.next.taken
 	hi := min(lo+g.ledger.Samples.Shard, len(g.next.hand))
-	g.next.taken = hi
+	g.next.taken, g.next.inPass = hi, hi-lo
+	g.next.made++
 	o := newOrder(g.ledger.Samples.Count, g.ledger.Samples.Seed, g.ledger.Epoch)
-	s = Shard{Epoch: g.ledger.Epoch, Step: g.steps, Last: hi == len(g.next.hand)}
+	s = Shard{Epoch: g.ledger.Epoch, Step: g.steps, Last: !g.Accumulating()}
 	for _, p := range g.next.hand[lo:hi] {
 		s.Samples = append(s.Samples, o.at(p))
 	}
@@ -118,7 +119,8 @@ func (g *Group) take(ctx context.Context) (more bool, err error) {
 // Accumulating reports whether this peer has passes left in the current step,
 // so that gradients add up and nothing is reduced yet.
 func (g *Group) Accumulating() bool {
-	return g.ledger != nil && g.next.holding && g.next.taken < len(g.next.hand)
+	return g.ledger != nil && g.next.holding &&
+		(g.next.taken < len(g.next.hand) || g.bound && g.next.made < g.next.passes(g.ledger.Samples.Shard))
 }
 
 // Commit ends a step. It calls reduce with the current communicator; if the ring

@@ -19,6 +19,8 @@ type generation struct {
 	rank int
 	comm *allreduce.Comm
 
+	inner *allreduce.Comm // of the same peers, for collectives inside passes; nil without BindPasses
+
 	links  ring.Transport // of its ring, and for direct links
 	writes bool           // this peer writes its host's checkpoints
 

@@ -57,6 +57,7 @@ type Group struct {
 	measured string // names the hosts between which links were measured
 
 	state   State
+	bound   bool // see BindPasses
 	digest  []byte
 	check   func(ids []string, all [][]byte) error
 	steps   uint64
@@ -89,6 +90,8 @@ type step struct {
 	hands    [][]int // the same of all peers, by rank
 	consumed []int   // positions that all peers contribute
 	taken    int     // positions of the hand that passes have taken
+	made     int     // passes that were begun
+	inPass   int     // positions in the last of them
 	weights  Weights
 }
 

@@ -86,6 +86,9 @@ func (g *Group) share(ctx context.Context, gen *generation) error {
 		return fmt.Errorf("%w: %d, at least %d wanted", errTooFew, n, g.cfg.MinSize)
 	}
 	began := time.Now()
+	if g.bound {
+		g.next = step{} // its passes were another ring's
+	}
 	mine, err := g.status(gen)
 	if err != nil {
 		return err
@@ -118,6 +121,9 @@ func (g *Group) share(ctx context.Context, gen *generation) error {
 	g.verifier.reset()
 	g.clerk.begun(g, gen)
 	g.deal(gen, all, p)
+	if err := g.bind(ctx, gen); err != nil {
+		return err
+	}
 	g.say(gen, "shared", zap.Uint64("epoch", gen.view.Epoch), zap.Uint64("steps", g.steps),
 		zap.Bool("moved", p.anyNeeds()), zap.Duration("took", time.Since(began)))
 	return nil

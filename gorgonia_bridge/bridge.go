@@ -89,6 +89,9 @@ type Bridge struct {
 	bucketNames []string
 	namedBy     plan
 
+	syncs   []*SyncNormOp
+	passErr error // of the last collective inside a pass
+
 	passes float64
 	noted  Stats // of this step
 	stats  Stats
@@ -174,6 +177,9 @@ func attach(g group, nodes gorgonia.Nodes, opts ...Option) (*Bridge, error) {
 	b := &Bridge{group: g, params: all[:len(nodes):len(nodes)], frozen: all[len(nodes):], metrics: o.metrics,
 		grads: make([]gradient, len(nodes)), plan: o.plan, fixed: o.fixed, slots: make(map[*tensor.Dense]int)}
 	b.engine = &engine{b: b}
+	if err := b.syncNorms(); err != nil {
+		return nil, err
+	}
 	b.tail = newTail(b.params, len(b.metrics))
 	b.arrange()
 	g.SetState(b)
@@ -205,12 +211,15 @@ func (b *Bridge) Rebind(params gorgonia.Nodes) error {
 		b.grads[i].slots, b.grads[i].value = [2]*tensor.Dense{}, nil
 	}
 	clear(b.slots)
-	return nil
+	return b.syncNorms()
 }
 
 // NoSync runs a pass of which the gradients are added to those of the passes that
 // follow until Step; nothing is sent. Under Shards it is not needed.
 func (b *Bridge) NoSync(run func() error) error {
+	if len(b.syncs) > 0 {
+		return ErrPasses
+	}
 	b.quiet = true
 	err := run()
 	b.quiet = false

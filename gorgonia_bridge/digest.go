@@ -14,6 +14,7 @@ type digest struct {
 	Solver   string
 	Order    []string `json:",omitempty"` // of the gradients, as they become ready
 	Bucket   [2]int   // bytes, where the user has fixed them
+	Synced   int      `json:",omitempty"` // nodes of SyncBatchNorm
 }
 
 type paramDigest struct {
@@ -48,6 +49,7 @@ func (b *Bridge) digest() digest {
 	for _, s := range b.places {
 		d.Order = append(d.Order, b.params[s.param].name)
 	}
+	d.Synced = len(b.syncs)
 	if b.fixed {
 		d.Bucket = [2]int{b.plan.first, b.plan.others}
 	}
@@ -107,6 +109,9 @@ func (d digest) compare(e digest, a, b string) error {
 	}
 	if !slices.Equal(d.Order, e.Order) {
 		return fmt.Errorf("bridge: gradients become ready in the order %q on %s but %q on %s: are their graphs built alike, and both given to VM, or neither?", d.Order, a, e.Order, b)
+	}
+	if d.Synced != e.Synced {
+		return fmt.Errorf("bridge: %d nodes of SyncBatchNorm on %s but %d on %s", d.Synced, a, e.Synced, b)
 	}
 	if d.Bucket != e.Bucket {
 		return fmt.Errorf("bridge: buckets are of %v bytes on %s but %v on %s", d.Bucket, a, e.Bucket, b)

@@ -128,6 +128,9 @@ func (b *Bridge) endPass() {
 	for i := range b.grads {
 		b.grads[i].fires = 0
 	}
+	for _, op := range b.syncs {
+		op.ran = false
+	}
 	b.asked = false
 	b.count()
 }

@@ -3,6 +3,7 @@ package bridge
 import (
 	"fmt"
 	"reflect"
+	"slices"
 
 	"gorgonia.org/gorgonia"
 )
@@ -20,13 +21,7 @@ type mode struct {
 // modesOf finds those of the parameters' graphs.
 func modesOf(params []param) modes {
 	var all modes
-	seen := make(map[*gorgonia.ExprGraph]bool)
-	for _, p := range params {
-		g := p.node.Graph()
-		if seen[g] {
-			continue
-		}
-		seen[g] = true
+	for _, g := range graphsOf(params) {
 		for _, n := range g.AllNodes() {
 			if op, ok := n.Op().(gorgonia.TrainModeOp); ok {
 				all = all.with(op)
@@ -58,4 +53,15 @@ func (m modes) check() error {
 		}
 	}
 	return nil
+}
+
+// graphsOf returns the graphs of the parameters, each once.
+func graphsOf(params []param) []*gorgonia.ExprGraph {
+	var all []*gorgonia.ExprGraph
+	for _, p := range params {
+		if g := p.node.Graph(); !slices.Contains(all, g) {
+			all = append(all, g)
+		}
+	}
+	return all
 }

@@ -58,9 +58,14 @@ func CopyNorms(to, from *gorgonia.ExprGraph) error {
 	return nil
 }
 
+// Statistics are those of one node.
+type statistics interface {
+	Stats() (mean, variance tensor.Tensor)
+}
+
 // Norms are the running statistics of a graph.
 type norms struct {
-	ops     []*gorgonia.BatchNormOp
+	ops     []statistics
 	kept    []float64 // after the last committed step: of each node the means, then the variances
 	reduced []float64 // the same of the step that is being committed
 }
@@ -68,7 +73,10 @@ type norms struct {
 func newNorms(g *gorgonia.ExprGraph) (*norms, error) {
 	n := &norms{}
 	for _, node := range g.AllNodes() {
-		if op, ok := node.Op().(*gorgonia.BatchNormOp); ok {
+		switch op := node.Op().(type) {
+		case *gorgonia.BatchNormOp:
+			n.ops = append(n.ops, op)
+		case *SyncNormOp:
 			n.ops = append(n.ops, op)
 		}
 	}

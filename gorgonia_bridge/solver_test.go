@@ -62,6 +62,7 @@ type worker struct {
 	group  *testGroup
 	bridge *Bridge
 	solver gorgonia.Solver
+	again  int // passes that were run again
 }
 
 func newWorker(t testing.TB, o netOptions, s gorgonia.Solver, comms ...*allreduce.Comm) *worker {
