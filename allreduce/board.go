@@ -34,8 +34,11 @@ type board struct {
 	ended  <-chan struct{}
 	quit   func() error // b.look
 	terms  terms
-	copied []int // of direct, by rank
 	copier copier
+
+	// Of direct, by rank.
+	copied  []int
+	results []Vector
 
 	// Guarded by c.mu.
 	busy   bool       // somebody has the turn
@@ -89,7 +92,7 @@ type post struct {
 const nowhere = ^uint64(0)
 
 func newBoard(c *Comm, mem ring.Board) *board {
-	b := &board{c: c, mem: mem, ended: c.ring.Done(), filled: sync.NewCond(&c.mu), copied: make([]int, c.size)}
+	b := &board{c: c, mem: mem, ended: c.ring.Done(), filled: sync.NewCond(&c.mu), copied: make([]int, c.size), results: make([]Vector, c.size)}
 	b.quit, b.terms = b.look, newTerms(c.size)
 	for rank := range c.size {
 		s := mem.Sheet(rank)

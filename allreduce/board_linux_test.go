@@ -278,3 +278,26 @@ func TestBoardNoAllocs(t *testing.T) {
 		return nil
 	})
 }
+
+// TestBoardReducesInto has the vectors, and the results, of none, some and all
+// ranks in the arenas.
+func TestBoardReducesInto(t *testing.T) {
+	noLeaks(t)
+	for _, n := range []int{2, 3} {
+		g := openShared(t, n, allreduce.Config{})
+		for _, length := range intoLengths {
+			for _, in := range [][2]int{{0, 0}, {n, n}, {n, 0}, {0, n}, {1, n}, {n, 1}} {
+				if length*4 < 32<<10 && in[0]+in[1] > 0 {
+					continue
+				}
+				g.must(intoTask(rand.New(rand.NewPCG(3, 4)), n, length, func(rank, which int, x allreduce.Vector) allreduce.Vector {
+					if rank < in[which] {
+						return g.inArena(rank, x)
+					}
+					return x
+				}))
+			}
+		}
+		g.close()
+	}
+}

@@ -5,8 +5,8 @@ import (
 	"github.com/ringrun/ringrun/ring"
 )
 
-// direct is an all-reduce of vectors that all lie in the arenas. Each peer
-// combines its chunk, block by block, from the memory of all, and copies the
+// direct is an all-reduce of vectors that all lie in the arenas, as do the results:
+// in the same place, or elsewhere. Each peer combines its chunk, block by block, from the memory of all, and copies the
 // other chunks from their owners as their blocks are complete. A block of ours
 // is overwritten only when its owner has combined it, and nobody else reads it.
 // In the end all wait for each other: what is done with the vector then, others
@@ -77,7 +77,7 @@ func (b *board) fetch(w *Work, rank, block int, progress uint64) error {
 	from, to := lo+b.copied[rank]*block, min(lo+ready*block, hi)
 	for at := from; at < to; at += block {
 		end := min(at+block, to)
-		to, from := w.x.Slice(at, end).Bytes(), b.terms.vectors[rank].Slice(at, end).Bytes()
+		to, from := w.x.Slice(at, end).Bytes(), b.results[rank].Slice(at, end).Bytes()
 		if w.bytes >= pastBytes {
 			simd.Stream(to, from)
 			continue

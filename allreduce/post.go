@@ -11,9 +11,10 @@ import (
 func (b *board) reduce(w *Work) error {
 	n := b.c.size
 	if w.scale != nil && w.scale.Before != 1 || w.dividesEarly() {
+		w.inPlace()
 		w.enter(w.x)
 	}
-	mine := w.x.Bytes()
+	mine := w.source().Bytes()
 	if len(mine) > slotBytes {
 		return b.large(w)
 	}
@@ -33,7 +34,7 @@ func (b *board) reduce(w *Work) error {
 		}
 		b.terms.vectors[rank] = over(s, w.x.typ, w.x.len)
 	}
-	b.terms.vectors[b.c.rank] = w.x
+	b.terms.vectors[b.c.rank] = w.source()
 	for i := range n {
 		lo, hi := ring.Chunk(w.x.len, n, i)
 		if lo < hi {
@@ -52,7 +53,12 @@ func (b *board) slot(rank int) []byte {
 // large is an all-reduce of a vector that does not fit a slot.
 func (b *board) large(w *Work) error {
 	n := b.c.size
-	b.post(w, b.place(w.x))
+	result := b.place(w.x)
+	if result == nowhere {
+		w.inPlace()
+	}
+	b.posts[b.c.rank][b.turn&1].setResult(result)
+	b.post(w, b.place(w.source()))
 	if err := b.meet(w); err != nil {
 		return err
 	}
@@ -60,17 +66,21 @@ func (b *board) large(w *Work) error {
 	chunk := (hi - lo) * w.x.typ.Size()
 	b.c.stats.count(len(w.x.Bytes()) + (n-2)*chunk)
 	for rank := range n {
-		place := b.posts[rank][b.turn&1].place
-		if place == nowhere {
+		p := b.posts[rank][b.turn&1]
+		place, result := p.place, p.result()
+		if place == nowhere || result == nowhere {
+			w.inPlace()
 			return b.staged(w)
 		}
-		v, err := b.at(rank, place, w)
+		var err error
+		if b.terms.vectors[rank], err = b.at(rank, place, w); err == nil {
+			b.results[rank], err = b.at(rank, result, w)
+		}
 		if err != nil {
 			return err
 		}
-		b.terms.vectors[rank] = v
 	}
-	b.terms.vectors[b.c.rank] = w.x
+	b.terms.vectors[b.c.rank], b.results[b.c.rank] = w.source(), w.x
 	return b.direct(w)
 }
 

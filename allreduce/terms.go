@@ -47,7 +47,7 @@ func (t *terms) reduce(w *Work, dst, also Vector) {
 		copy(also.Bytes(), dst.Bytes())
 		return
 	}
-	if w.op == Mean && w.x.typ.integral() || w.scale != nil && w.scale.After != 1 {
+	if w.op == Mean && (w.x.typ.integral() || w.scale != nil && w.scale.After != 1) {
 		w.leave(dst)
 		copy(also.Bytes(), dst.Bytes())
 	}
@@ -55,24 +55,28 @@ func (t *terms) reduce(w *Work, dst, also Vector) {
 
 // sum adds up all in one pass, if there is a kernel for the type.
 func (t *terms) sum(w *Work, dst, also Vector) bool {
-	early := w.scale != nil && w.scale.After != 1 // two factors are two roundings
+	after := w.scale != nil && w.scale.After != 1
 	switch w.x.typ {
 	case Float32:
-		if w.op == Mean && !early {
-			t.f32.set(dst, also, t.order)
-			simd.Float32.SumScale(t.f32.dsts, t.f32.srcs, 1/float32(w.c.size))
-			return true
-		}
 		t.f32.set(dst, also, t.order)
-		simd.Float32.Sum(t.f32.dsts, t.f32.srcs)
-	case Float64:
-		if w.op == Mean && !early {
-			t.f64.set(dst, also, t.order)
-			simd.Float64.SumScale(t.f64.dsts, t.f64.srcs, 1/float64(w.c.size))
-			return true
+		switch {
+		case w.op == Mean && !after: // with a factor there are two roundings, see reduce
+			simd.Float32.SumScale(t.f32.dsts, t.f32.srcs, 1/float32(w.c.size))
+		case w.op == Sum && after:
+			simd.Float32.SumScale(t.f32.dsts, t.f32.srcs, float32(w.scale.After))
+		default:
+			simd.Float32.Sum(t.f32.dsts, t.f32.srcs)
 		}
+	case Float64:
 		t.f64.set(dst, also, t.order)
-		simd.Float64.Sum(t.f64.dsts, t.f64.srcs)
+		switch {
+		case w.op == Mean && !after:
+			simd.Float64.SumScale(t.f64.dsts, t.f64.srcs, 1/float64(w.c.size))
+		case w.op == Sum && after:
+			simd.Float64.SumScale(t.f64.dsts, t.f64.srcs, w.scale.After)
+		default:
+			simd.Float64.Sum(t.f64.dsts, t.f64.srcs)
+		}
 	case Int32:
 		t.i32.set(dst, also, t.order)
 		simd.Int32.Sum(t.i32.dsts, t.i32.srcs)

@@ -19,7 +19,8 @@ type Work struct {
 	codec Codec // nil: raw
 	scale *Scale
 	x     Vector
-	cut   cut // of x
+	from  Vector // see StartInto; empty: x
+	cut   cut    // of x
 	root  int
 	form  form
 	blobs [][]byte // of a gather: mine, and room for the others

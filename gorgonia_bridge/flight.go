@@ -20,9 +20,10 @@ type flight struct {
 // open reports whether buckets may be started.
 func (f *flight) open() bool { return f.comm != nil && !f.redo && f.comm.Size() > 1 }
 
-func (f *flight) start(x allreduce.Vector) {
+// start sends from on its way, times by; the sum over all peers comes to x.
+func (f *flight) start(x, from allreduce.Vector, by float64) {
 	f.began = append(f.began, time.Now())
-	f.works = append(f.works, f.comm.Start(x, allreduce.Sum))
+	f.works = append(f.works, f.comm.StartInto(x, from, allreduce.Sum, by))
 }
 
 // wait waits for all works, whatever becomes of each: until then their memory
@@ -66,9 +67,6 @@ func (b *Bridge) openFlight() {
 func (b *Bridge) board(c *allreduce.Comm, w elastic.Weights) {
 	_ = b.flight.wait(context.Background()) // what they say does not matter
 	b.flight = flight{comm: c, weights: w, works: b.flight.works[:0], began: b.flight.began[:0]}
-	for i := range b.grads {
-		b.grads[i].packed = false
-	}
 	if c != b.measured && b.cutBy != b.plan {
 		b.cut(b.plan)
 	}
@@ -81,29 +79,37 @@ func (b *Bridge) launchReady() {
 	}
 }
 
-// launch starts bucket k.
+// launch starts bucket k. If all of it is at home, it is reduced from there:
+// nothing is copied.
 func (b *Bridge) launch(k int) {
-	for _, s := range b.buckets[k].parts {
-		if g := &b.grads[s.param]; !g.packed {
-			b.pack(g, b.flight.weights)
+	bucket, w := b.buckets[k], b.flight.weights
+	to := b.means().bucket(bucket)
+	from := to
+	switch {
+	case w.Mine == 0:
+		to.zero()
+	case b.isHome(bucket):
+		from = b.arenas[b.home].bucket(bucket)
+	default:
+		for _, s := range bucket.parts {
+			b.means().part(s).copyFrom(b.local(&b.grads[s.param]))
 		}
 	}
-	b.flight.start(b.means().bucket(b.buckets[k]).vector())
+	b.flight.start(to.vector(), from.vector(), 1/w.Total)
+}
+
+// isHome reports whether what this peer contributes to a bucket is all at home.
+func (b *Bridge) isHome(k bucket) bool {
+	for _, s := range k.parts {
+		if g := &b.grads[s.param]; g.fires == 0 && !g.atHome {
+			return false
+		}
+	}
+	return true
 }
 
 // means is the arena that is not home.
 func (b *Bridge) means() arena { return b.arenas[1-b.home] }
-
-// pack puts this peer's share of the mean where it will be reduced. It is scaled
-// before it is summed, so that a codec of a narrow range does not overflow.
-func (b *Bridge) pack(g *gradient, w elastic.Weights) {
-	to := b.means().part(g.place)
-	if g.packed = true; w.Mine == 0 {
-		to.zero()
-		return
-	}
-	to.scaled(b.local(g), 1/w.Total)
-}
 
 // reduce leaves the mean over all peers in the arena of the means and in the
 // tail, and what it was made of untouched: when the ring breaks, it is called
@@ -135,10 +141,12 @@ func (b *Bridge) reduce(ctx context.Context, c *allreduce.Comm, w elastic.Weight
 func (b *Bridge) finish(ctx context.Context, from time.Time) error {
 	f := &b.flight
 	for k := len(f.works); k < len(b.buckets); k++ {
-		f.start(b.means().bucket(b.buckets[k]).vector())
+		v := b.means().bucket(b.buckets[k]).vector()
+		f.start(v, v, 1/f.weights.Total)
 	}
 	b.tail.pack(b, f.weights, f.redo)
-	f.start(allreduce.Of(b.tail.values))
+	tail := allreduce.Of(b.tail.values)
+	f.start(tail, tail, 1)
 	err := f.wait(ctx)
 	if err == nil {
 		b.stats.flew(f, from)

@@ -23,7 +23,6 @@ type gradient struct {
 	slots  [2]*tensor.Dense // its places in the arenas, as Gorgonia has them; nil without VM
 	fires  int              // how often it was seen complete in this pass
 	atHome bool             // value is its place in the arena that is home
-	packed bool             // into the arena of the means, for the current flight
 }
 
 // local returns what this peer contributes.
@@ -163,7 +162,7 @@ func (b *Bridge) deliver(alone bool) {
 		switch {
 		case !alone:
 		case !g.atHome:
-			b.pack(g, w)
+			b.means().part(s).scaled(b.local(g), 1/w.Total)
 		case w.Total != 1:
 			own := b.local(g)
 			own.scaled(own, 1/w.Total)

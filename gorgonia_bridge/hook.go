@@ -136,11 +136,7 @@ func (b *Bridge) fired(g *gradient) {
 	if g.fires++; g.fires > 1 {
 		b.twice = true
 		b.flight.redo = b.flight.redo || b.flight.comm != nil && g.bucket < len(b.flight.works)
-		g.packed = false
 		return
-	}
-	if b.flight.open() {
-		b.pack(g, b.flight.weights)
 	}
 	b.missing[g.bucket]--
 	b.launchReady()

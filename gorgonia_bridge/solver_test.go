@@ -173,7 +173,8 @@ func TestBrokenRingIsRetried(t *testing.T) {
 			died := make(chan struct{})
 			go func() {
 				defer close(died)
-				if err := three[2].AllReduce(t.Context(), firstBucket(third.bridge), allreduce.Sum); err != nil {
+				x := firstBucket(third.bridge)
+				if err := three[2].StartInto(x, x, allreduce.Sum, 1.0/6).Wait(t.Context()); err != nil {
 					t.Errorf("the first bucket was not reduced: %v", err)
 				}
 				mem.Kill("p2")
