@@ -96,6 +96,10 @@ type Config struct {
 	// Witness makes this peer vote and do nothing else; see [Witness].
 	Witness bool
 
+	// Notice hears what leads to each view, in order, from one goroutine; it must
+	// not block. Default: nobody does.
+	Notice func(Notice)
+
 	// Reach, if it is set, is asked before anything is sent to an address: false
 	// loses it, as a cut cable would. It is for tests, and must not block.
 	Reach func(addr string) bool

@@ -28,6 +28,7 @@ type Node struct {
 	policy  policy
 	paused  bool  // run's: it has been said
 	cut     pause // run's
+	notices *noticer
 	mail    chan message
 	asks    chan func(*agreement)
 	signals chan message
@@ -55,7 +56,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		return nil, err // validate has seen to that
 	}
 	n := &Node{
-		cfg: cfg, policy: policy, log: cfg.Logger.With(zap.String("peer", cfg.ID)),
+		cfg: cfg, policy: policy, notices: newNoticer(cfg.Notice), log: cfg.Logger.With(zap.String("peer", cfg.ID)),
 		mail:    make(chan message, mailbox),
 		asks:    make(chan func(*agreement)),
 		signals: make(chan message, signalbox),
@@ -158,7 +159,9 @@ func elapsed(t time.Time) time.Duration {
 
 // flush does all the I/O that the agreement asks for.
 func (n *Node) flush(a *agreement, p *prober) {
+	n.notices.look(a) // what leads to a view goes with it
 	out, v, decided := a.ready()
+	n.notices.look(a)
 	for _, m := range out {
 		n.gossip.send(m.dest, m.encode())
 	}

@@ -80,11 +80,13 @@ func (p *pause) look(n *Node, a *agreement) {
 	switch {
 	case len(missing) == 0:
 		if !p.began.IsZero() && a.view.Epoch > p.epoch && !a.excluded {
+			n.notices.pause(false, "")
 			n.log.Warn("the group is complete enough again, and goes on", zap.Duration("after a pause of", time.Since(p.began).Round(time.Millisecond)))
 			p.began = time.Time{}
 		}
 	case p.began.IsZero():
 		p.began, p.epoch = time.Now(), a.view.Epoch
+		n.notices.pause(true, lacks(a.view, missing, time.Duration(ticks)*tickTime))
 		n.log.Warn(describe(a.view, missing, time.Duration(ticks)*tickTime, n.policy))
 	case n.policy.stop && time.Since(p.alone) > stopAfter:
 		n.publish(View{}, fmt.Errorf("%w: %s", ErrPartitioned, lacks(a.view, missing, time.Duration(ticks)*tickTime)))
