@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/ringrun/ringrun/elastic/blackbox"
 	"github.com/ringrun/ringrun/membership"
 	"go.uber.org/zap"
 )
@@ -141,6 +142,7 @@ func (g *Group) beginWrite() error {
 	c.header.Bytes = cut.close().bytes
 	pause := time.Since(began)
 	k.spare = nil
+	r := g.recorder
 	k.busy = make(chan struct{})
 	go func() {
 		defer close(k.busy)
@@ -148,6 +150,7 @@ func (g *Group) beginWrite() error {
 		if err == nil {
 			err = prune(k.Dir, c.header, k.Keep)
 		}
+		r.note(blackbox.Event{Kind: blackbox.Checkpoint, Step: c.header.Steps, Text: errorText(err)})
 		if err != nil {
 			k.logger.Warn("checkpoint", zap.Uint64("steps", c.header.Steps), zap.Error(err))
 		} else {

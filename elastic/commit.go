@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ringrun/ringrun/allreduce"
+	"github.com/ringrun/ringrun/elastic/blackbox"
 )
 
 // Weights says how much goes into a step, counted in full passes: samples
@@ -172,6 +173,7 @@ func (g *Group) Commit(ctx context.Context, reduce func(c *allreduce.Comm, w Wei
 			return false, err
 		}
 		g.retries++
+		g.recorder.note(blackbox.Event{Kind: blackbox.Retried, Step: g.steps + 1, Epoch: gen.view.Epoch, Text: err.Error()})
 	}
 }
 
@@ -190,6 +192,7 @@ func (g *Group) apply(gen *generation, apply func() error) error {
 	}
 	g.steps++
 	g.meter.committed(g.steps)
+	g.recorder.committed(gen, g.steps)
 	walk := 0
 	if g.ledger != nil {
 		walk = g.ledger.Epoch

@@ -74,6 +74,11 @@ type Config struct {
 	// Default: none.
 	Audit string
 
+	// BlackBox is the folder in which this peer keeps a record of its last minutes,
+	// and a copy of that of a neighbour, see package blackbox. Default: both are in
+	// memory, and end with the process.
+	BlackBox string
+
 	VerifyEvery  int    // steps from one comparison of the peers' states to the next; default 64, less than 0: compare nothing
 	OnDivergence string // "heal" (default): who differs from most of the others gets their state; or "stop"
 	// ReportSteps writes every committed step to Report as well, with a hash of
@@ -200,6 +205,7 @@ func FromEnv() (Config, error) {
 		Audit:        os.Getenv("RINGRUN_AUDIT"),
 		Order:        os.Getenv("RINGRUN_ORDER"),
 		OnDivergence: os.Getenv("RINGRUN_ON_DIVERGENCE"),
+		BlackBox:     os.Getenv("RINGRUN_BLACKBOX"),
 	}
 	if s := os.Getenv("RINGRUN_MIN_N"); s != "" {
 		if c.MinSize, err = strconv.Atoi(s); err != nil || c.MinSize < 1 {
@@ -278,8 +284,16 @@ func Run(ctx context.Context, cfg Config, train func(ctx context.Context, g *Gro
 	if err != nil {
 		return err
 	}
+	cfg.Membership = named(cfg.Membership)
+	rec := newRecorder(cfg)
+	defer rec.close()
+	defer rec.panicked()
+	cfg = rec.listen(cfg)
 	report := newReport(cfg.Report)
+	report.box = rec
 	in := newInspector()
+	in.mux.HandleFunc("GET /blackbox", rec.serve)
+	in.mux.HandleFunc("POST /blackbox", rec.receive)
 	cfg.Membership.Control = in
 	arena := newArena(cfg)
 	if arena != nil {
@@ -292,13 +306,14 @@ func Run(ctx context.Context, cfg Config, train func(ctx context.Context, g *Gro
 	}
 	report.listening(s.node.ID(), s.node.Addr())
 	g := newGroup(cfg, report, s, allreduce.Config{Codec: coder, SmallBytes: smallBytes})
-	g.arena = arena
+	g.arena, g.recorder, g.meter.box = arena, rec, rec
 	in.group.Store(g)
 	ctx, cancel := context.WithCancelCause(ctx)
 	var running sync.WaitGroup
 	running.Go(func() { g.manage(ctx) })
 	running.Go(func() { g.heedDrain(ctx, cancel) })
 	running.Go(func() { g.watchStalls(ctx) })
+	recorded := g.record(ctx)
 	err = train(ctx, g)
 	if err == nil {
 		err = g.finish(ctx)
@@ -310,8 +325,17 @@ func Run(ctx context.Context, cfg Config, train func(ctx context.Context, g *Gro
 	running.Wait()
 	g.lastCheckpoint(err == nil || errors.Is(err, ErrDrained))
 	err = g.reportEnd(err)
+	recorded()
 	g.leave()
 	return err
+}
+
+// named gives a peer an ID unless it has one.
+func named(m membership.Config) membership.Config {
+	if m.ID == "" {
+		m.ID = "peer-" + hex.EncodeToString(randomBytes(4))
+	}
+	return m
 }
 
 // freshID returns a new ID for a peer that starts anew.

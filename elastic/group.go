@@ -36,6 +36,8 @@ type Group struct {
 	meter  *meter
 	arena  *shm.Arena // nil where there is no shared memory
 
+	recorder *recorder
+
 	mu      sync.Mutex // guards the fields up to the next blank line
 	session *session
 	now     *generation   // the newest one

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ringrun/ringrun/elastic/blackbox"
 	"github.com/ringrun/ringrun/membership"
 	"go.uber.org/zap"
 )
@@ -178,11 +179,13 @@ func (m *manager) opened(ctx context.Context, err error) error {
 	g, e := m.g, m.next.gen.view.Epoch
 	m.next.cancel()
 	if err == nil {
+		g.recorder.note(blackbox.Event{Kind: blackbox.RingOpen, Epoch: e})
 		m.next.stands = true
 		m.shut = 0
 		g.shut = time.Time{}
 		return nil
 	}
+	g.recorder.note(blackbox.Event{Kind: blackbox.RingFailed, Epoch: e, Text: err.Error()})
 	g.say(m.next.gen, "ring did not open", zap.Uint64("epoch", e), zap.Error(err))
 	m.next = nil
 	if ctx.Err() == nil && !g.shut.IsZero() && time.Since(g.shut) > openPatience {
@@ -213,6 +216,7 @@ func (m *manager) broke(ctx context.Context) {
 	g, gen := m.g, m.now
 	m.now = nil
 	if !g.over() && !g.retired(gen) && ctx.Err() == nil {
+		g.recorder.note(blackbox.Event{Kind: blackbox.RingBroke, Epoch: gen.view.Epoch, Text: errorText(gen.comm.Err())})
 		g.say(gen, "ring broke", zap.Uint64("epoch", gen.view.Epoch), zap.Error(gen.comm.Err()))
 	}
 	if !g.over() && ctx.Err() == nil {

@@ -27,6 +27,7 @@ type meter struct {
 	pace  float64   // seconds a step, of the last few
 
 	watchers []*watcher
+	box      *recorder
 }
 
 func newMeter() *meter {
@@ -42,7 +43,15 @@ func (m *meter) enter(p Phase) Phase {
 	m.spent[was] += now.Sub(m.since)
 	m.tell(was, m.since, now)
 	m.now, m.since = p, now
+	m.box.pulse(p, now, m.steps)
 	return was
+}
+
+// alive is a sign of life for the black box.
+func (m *meter) alive() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.box.pulse(m.now, m.since, m.steps)
 }
 
 // paceWeight is how much the newest step counts in the pace.

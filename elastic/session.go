@@ -46,9 +46,6 @@ type meta struct {
 func join(ctx context.Context, cfg Config, arena *shm.Arena) (*session, error) {
 	s := &session{book: &addressBook{}, logger: cfg.Logger, wrap: cfg.wrap}
 	m := meta{Transport: cfg.Transport, Codec: cfg.Codec, Audit: cfg.Audit, Order: cfg.Order, TLS: cfg.TLS, Place: cfg.place()}
-	if cfg.Membership.ID == "" {
-		cfg.Membership.ID = "peer-" + fmt.Sprintf("%x", randomBytes(4))
-	}
 	var err error
 	if s.transport, err = listen(cfg, s.book, &m, arena); err != nil {
 		return nil, err

@@ -187,6 +187,13 @@ func (b *Box) Since(seq uint64) ([]Event, Gauge) {
 	return append([]Event(nil), b.last[i:]...), b.gauge
 }
 
+// Last returns the number of the newest event, 0 if there is none.
+func (b *Box) Last() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.seq
+}
+
 // Bytes returns a copy of the whole box.
 func (b *Box) Bytes() []byte {
 	b.mu.Lock()
