@@ -292,6 +292,7 @@ func Run(ctx context.Context, cfg Config, train func(ctx context.Context, g *Gro
 	report := newReport(cfg.Report)
 	report.box = rec
 	in := newInspector()
+	in.box = rec
 	in.mux.HandleFunc("GET /blackbox", rec.serve)
 	in.mux.HandleFunc("POST /blackbox", rec.receive)
 	cfg.Membership.Control = in

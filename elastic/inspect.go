@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ringrun/ringrun/elastic/blackbox"
 	"github.com/ringrun/ringrun/membership"
 )
 
@@ -50,11 +51,14 @@ type StatusPeer struct {
 //	GET /trace           every Span that ends, one JSON object a line
 //	GET /clock           what time it is here
 //	POST /end            asks it to end, by SIGTERM; ?kill=1: kills it
+//	GET /blackbox        its black box, and those of which it has copies, see Boxes
+//	POST /blackbox       what is new in that of a neighbour
 //	GET /debug/pprof/…   Go's profiles
 type inspector struct {
 	mux   *http.ServeMux
 	group atomic.Pointer[Group] // nil while the peer is joining
 	began time.Time
+	box   *recorder
 }
 
 func newInspector() *inspector {
@@ -73,7 +77,12 @@ func newInspector() *inspector {
 }
 
 // ServeHTTP implements [http.Handler].
-func (in *inspector) ServeHTTP(w http.ResponseWriter, r *http.Request) { in.mux.ServeHTTP(w, r) }
+func (in *inspector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost && r.URL.Path == "/end" {
+		in.box.note(blackbox.Event{Kind: blackbox.Asked, Text: "by ringrun stop"})
+	}
+	in.mux.ServeHTTP(w, r)
+}
 
 func (in *inspector) status(w http.ResponseWriter, _ *http.Request) {
 	g := in.group.Load()

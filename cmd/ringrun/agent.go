@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -30,6 +32,9 @@ type agent struct {
 
 	liveMu sync.Mutex
 	live   map[int]*worker // by process id
+	why    string          // the workers were asked to end, and how
+
+	hunger hunger
 }
 
 // runAgent serves the launcher on stdin and stdout until stdin ends. It must run
@@ -106,7 +111,7 @@ func (a *agent) serve(r request) {
 		a.detach()
 	}
 	if r.Signal != 0 {
-		a.signal(r.Signal)
+		a.signal(r.Signal, "by ringrun")
 	}
 	if r.Start == nil {
 		return
@@ -131,12 +136,20 @@ func (a *agent) send(e event) {
 }
 
 // signal reaches the workers and all they have started in their groups.
-func (a *agent) signal(s syscall.Signal) {
+func (a *agent) signal(s syscall.Signal, why string) {
 	a.liveMu.Lock()
 	defer a.liveMu.Unlock()
+	a.why = unix.SignalName(s) + " " + why
 	for pid := range a.live {
 		_ = syscall.Kill(-pid, s) // gone already: nothing to do
 	}
+}
+
+// asked says how and why the workers were asked to end, "" if they were not.
+func (a *agent) asked() string {
+	a.liveMu.Lock()
+	defer a.liveMu.Unlock()
+	return a.why
 }
 
 func (a *agent) add(w *worker) {
@@ -162,7 +175,7 @@ func (a *agent) end() {
 		close(gone)
 	}()
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-		a.signal(s)
+		a.signal(s, "because its launcher was gone")
 		grace := time.NewTimer(orphanGrace)
 		select {
 		case <-gone:

@@ -40,6 +40,8 @@ Commands, for the run that has a peer at ADDR; without ADDR, the only one here:
                                lets peers leave between two steps; the others go on
   ringrun witness ADDR         votes in it, from a third host: see -on-partition
 Others:
+  ringrun autopsy [RUN|FOLDER|ADDR]
+                               tells why a run ended, or what happened to it
   ringrun audit FILE…          says whether every sample was used exactly once
   ringrun chaos PROG           lets faults happen to a run, and checks its promises
   ringrun man                  prints the manual page
@@ -73,7 +75,7 @@ func newCommand() *cli.Command {
 		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // exitCode does that
 		Action:         launch,
 		Commands: []*cli.Command{
-			statusCommand(), topCommand(), stacksCommand(), logsCommand(), stopCommand(), ticketCommand(), traceCommand(),
+			statusCommand(), topCommand(), stacksCommand(), logsCommand(), stopCommand(), ticketCommand(), traceCommand(), autopsyCommand(),
 			drainCommand(), auditCommand(), chaosCommand(), witnessCommand(), manual(),
 			{Name: "_agent", Hidden: true, Action: func(context.Context, *cli.Command) error { return runAgent() }},
 			{Name: "_guard", Hidden: true, Action: func(context.Context, *cli.Command) error { return runGuard() }},

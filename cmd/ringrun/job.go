@@ -191,6 +191,7 @@ func (j *job) handle(e connEvent) {
 
 func (j *job) exited(i int, e event) {
 	p := j.peers[i]
+	j.keepEnd(p, e)
 	how := fmt.Sprintf("with status %d", e.Status)
 	switch {
 	case e.Signal != 0:
@@ -216,6 +217,13 @@ func (j *job) exited(i int, e event) {
 		j.out.note("worker %d failed %s", i, how)
 	}
 	j.tellViews(false)
+}
+
+// keepEnd keeps here how a worker of another host has ended.
+func (j *job) keepEnd(p *peer, e event) {
+	if dir := boxesFor(j.cred.run()); e.End != nil && !p.conn.host.local && dir != "" {
+		_ = e.End.Write(dir) // the run does not depend on it
+	}
 }
 
 func (p *peer) lastWords() string {

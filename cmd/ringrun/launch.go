@@ -56,7 +56,17 @@ func runJob(ctx context.Context, c *cli.Command) error {
 	if err := j.connect(ctx, prog, g); err != nil {
 		return err
 	}
-	return j.run(signals)
+	err = j.run(signals)
+	j.refer(err)
+	return err
+}
+
+// refer says where to look when a run has failed.
+func (j *job) refer(err error) {
+	dir, nowhere := boxFolder(j.cred.run())
+	if ended := new(interrupted); err != nil && nowhere == nil && !errors.As(err, ended) && isFolder(dir) {
+		j.out.note("ringrun autopsy %s tells what happened", j.cred.run())
+	}
 }
 
 // credential finds the secret of the run; a task of a Slurm step that is not the

@@ -1,6 +1,10 @@
 package main
 
-import "syscall"
+import (
+	"syscall"
+
+	"github.com/ringrun/ringrun/elastic/blackbox"
+)
 
 // The launcher and an agent talk in JSON, one object a line: requests on the
 // agent's stdin, events on its stdout. The end of stdin means that the launcher
@@ -54,5 +58,6 @@ type event struct {
 	Text   string         `json:"text,omitempty"`
 	Status int            `json:"status,omitempty"`
 	Signal syscall.Signal `json:"signal,omitempty"`
+	End    *blackbox.End  `json:"end,omitempty"` // more of evExited, for an autopsy
 	SSH    string         `json:"ssh,omitempty"` // the agent's SSH_CONNECTION: client, port, server, port
 }

@@ -24,6 +24,9 @@ func reap(cmd *exec.Cmd, ended func()) error {
 	return cmd.Wait()
 }
 
+// peak is the most memory that a process had, in bytes.
+func peak(ru *syscall.Rusage) uint64 { return uint64(ru.Maxrss) << 10 }
+
 // setProcessName changes what ps and killall see.
 func setProcessName(name string) {
 	_ = os.WriteFile("/proc/self/comm", []byte(name), 0) // only a precaution

@@ -19,4 +19,7 @@ func reap(cmd *exec.Cmd, ended func()) error {
 	return err
 }
 
+// peak is the most memory that a process had, in bytes.
+func peak(ru *syscall.Rusage) uint64 { return uint64(ru.Maxrss) }
+
 func setProcessName(string) {}

@@ -27,16 +27,17 @@ type worker struct {
 	stdout, stderr *os.File
 	report         *os.File
 	log            io.WriteCloser // keeps what it writes; may be nil
+	coroner        *coroner
 }
 
 func startWorker(a *agent, s start) (*worker, error) {
-	w := &worker{index: s.Worker}
+	w := &worker{index: s.Worker, coroner: newCoroner(a, s)}
 	bind := net.JoinHostPort(bindAddress(s.Reached, s.Toward), strconv.Itoa(s.Port))
 	w.cmd = exec.Command(s.Path, s.Args...)
 	w.cmd.Dir = a.startIn(s.Dir)
 	w.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "RINGRUN_") })
 	w.cmd.Env = append(w.cmd.Env, s.Env...)
-	w.cmd.Env = append(w.cmd.Env, "RINGRUN_BIND="+bind, "RINGRUN_REPORT=3", "PWD="+w.cmd.Dir)
+	w.cmd.Env = append(w.cmd.Env, "RINGRUN_BIND="+bind, "RINGRUN_REPORT=3", "PWD="+w.cmd.Dir, "RINGRUN_BLACKBOX="+w.coroner.dir)
 	w.cmd.SysProcAttr = workerAttr()
 	if s.Output != "" {
 		log, name, err := openLog(a.inFolder(s), s.Run, s.Worker)
@@ -63,6 +64,7 @@ func startWorker(a *agent, s start) (*worker, error) {
 		return nil, err
 	}
 	w.pid = w.cmd.Process.Pid
+	w.coroner.begins(w.pid)
 	a.add(w)
 	return w, nil
 }
@@ -97,7 +99,9 @@ func (w *worker) run(a *agent) {
 	readers.Go(func() {
 		eachLine(w.report, func(line []byte) { a.send(event{Kind: evReport, Worker: w.index, Line: line}) })
 	})
+	asked := ""
 	err := reap(w.cmd, func() {
+		asked = a.asked()
 		_ = syscall.Kill(-w.pid, syscall.SIGKILL) // what it started ends with it
 		a.remove(w)
 	})
@@ -111,11 +115,16 @@ func (w *worker) run(a *agent) {
 	if w.log != nil {
 		w.log.Close()
 	}
-	a.send(w.exited(err))
+	e := w.exited(err)
+	e.End = w.coroner.ends(e, w.cmd.ProcessState, asked)
+	a.send(e)
 }
 
 // write passes on one line of output. A disk that is full does not stop the run.
 func (w *worker) write(a *agent, line []byte, stderr bool) {
+	if stderr {
+		w.coroner.hear(line)
+	}
 	a.send(event{Kind: evOutput, Worker: w.index, Stderr: stderr, Line: line})
 	if w.log != nil {
 		_, _ = w.log.Write(append(line[:len(line):len(line)], '\n'))

@@ -17,7 +17,7 @@ type bridge struct {
 // clock; between hosts it takes the way over the comparisons that are the most
 // exact together.
 func (x *exam) align() {
-	if !x.anyAt(x.Boot) && len(x.procs) > 0 {
+	if !x.anyAt(x.Boot) && len(x.Clocks) == 0 && len(x.procs) > 0 {
 		x.Boot = x.procs[0].boot // this host has no part in it
 	}
 	ahead := distances(x.Boot, x.bridges())
@@ -35,6 +35,9 @@ func (x *exam) anyAt(boot string) bool {
 }
 
 func (x *exam) bridges() (all []bridge) {
+	for _, c := range x.Clocks {
+		all = append(all, bridge{x.Boot, c.Boot, c.Ahead, c.Slack})
+	}
 	for _, p := range x.procs {
 		for _, e := range p.box.Events {
 			to := x.byID[e.Peer]

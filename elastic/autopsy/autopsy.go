@@ -20,8 +20,16 @@ type Case struct {
 	// Boot is that of the host by whose clock times are given. Default: that of
 	// the first box.
 	Boot string
+	// Clocks of hosts, as they were found to differ from that of Boot.
+	Clocks []Clock
 	// Look says what a process does now: one of the states below. Default: unknown.
 	Look func(blackbox.Header) State
+}
+
+// A Clock is by how much that of a host is ahead, give or take Slack, in nanoseconds.
+type Clock struct {
+	Boot         string
+	Ahead, Slack int64
 }
 
 // A State is what a process does now.
@@ -41,6 +49,7 @@ type Outcome string
 const (
 	Well    Outcome = "ended well"
 	GoesOn  Outcome = "goes on"
+	Halted  Outcome = "was ended" // by its launcher, or whoever could
 	Failed  Outcome = "failed"
 	Nothing Outcome = "unknown"
 )
@@ -232,7 +241,7 @@ func (p *proc) left() bool {
 }
 
 func (x *exam) outcome() Outcome {
-	well, known := 0, false
+	well, halted, known := 0, false, false
 	for _, p := range x.procs {
 		if p.state == Running || p.state == Stopped {
 			return GoesOn
@@ -242,9 +251,14 @@ func (x *exam) outcome() Outcome {
 		}
 		known = true
 	}
+	for _, f := range x.faults {
+		halted = halted || f.What == Ended
+	}
 	switch {
 	case well > 0:
 		return Well
+	case halted:
+		return Halted
 	case known:
 		return Failed
 	}

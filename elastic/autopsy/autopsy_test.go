@@ -129,7 +129,9 @@ var stories = []struct {
 	}, Frozen, "p2 on host c did not run for 3.2s (it was stopped, or got no processor), and the others went on without it; it joined again 290ms later, at 12:00:02.000; the others went on 1.1s later, and ended well"},
 	{"stopped for good", func() *story {
 		s := run(3).clocks(150).gauge(2, 2000, 1900, "computing", 7).view(3100, 3, 0, 1).wentOn(3120, 3, 8, 0, 1).gauge(0, 9000, 9000, "computing", 90)
-		s.Look = func(h blackbox.Header) State { return map[string]State{"p0-ab0": Running, "p1-ab1": Running, "p2-ab2": Stopped}[h.ID] }
+		s.Look = func(h blackbox.Header) State {
+			return map[string]State{"p0-ab0": Running, "p1-ab1": Running, "p2-ab2": Stopped}[h.ID]
+		}
 		return s
 	}, Frozen, "p2 on host c was stopped (SIGSTOP, or a debugger), and still is, at 12:00:02.000, in step 8 (computing); the others went on 1.1s later"},
 	{"stopped, and killed much later", func() *story {

@@ -13,8 +13,11 @@ func (x *exam) death(p *proc) {
 	f := Fault{Time: p.seen(), fatal: true}
 	panicked, crashed := p.last(blackbox.Panicked)
 	failed, erred := p.last(blackbox.Failed)
+	asked, wasAsked := p.last(blackbox.Asked)
 	switch {
-	case p.end != nil && p.end.Asked != "" && (p.end.Signal != "" || p.end.Status != 0):
+	case wasAsked && !p.left():
+		f.What, f.Time, f.Text = Ended, asked.Time, "was asked to end "+asked.Text
+	case p.end != nil && p.end.Asked != "" && !p.left():
 		f.What, f.Time, f.Text = Ended, p.end.Time, "was ended: "+p.end.Asked
 	case p.end != nil && p.end.OOM && p.end.Number == 9:
 		f.What, f.Time, f.Text = OOM, p.end.Time, "was killed by signal 9 (out of memory: "+p.memory()+")"
@@ -37,9 +40,8 @@ func (x *exam) death(p *proc) {
 	default:
 		f.What, f.Text = x.vanished(p)
 	}
-	if p.lost = x.lostAt(p); p.lost > 0 && f.Time > p.lost+int64(time.Second) {
-		f.minor = true // the others did not need it any more
-	}
+	p.lost = x.lostAt(p)
+	f.minor = p.left() || p.lost > 0 && f.Time > p.lost+int64(time.Second) // the others did not need it any more
 	if f.class() == 3 {
 		f = p.doing(f)
 	}

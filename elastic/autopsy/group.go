@@ -177,7 +177,7 @@ func (x *exam) sentence(r Report) string {
 		fmt.Fprintf(&b, "; the others went on %v later, and ended well", short(f.WentOn))
 	case f.WentOn > 0:
 		fmt.Fprintf(&b, "; the others went on %v later", short(f.WentOn))
-	case f.class() == 3 && r.Outcome == Failed:
+	case f.class() == 3 && f.until == 0 && r.Outcome != Well && r.Outcome != GoesOn:
 		b.WriteString("; nobody made a step after that")
 	}
 	return b.String()
@@ -197,9 +197,7 @@ func (x *exam) nothing(r Report) string {
 		return "nothing is left of this run"
 	case r.Outcome == GoesOn:
 		return fmt.Sprintf("nothing went wrong so far: the run goes on, after step %d", x.steps())
-	case r.Outcome == Failed && r.Fault != nil:
-		return fmt.Sprintf("%s %s, at %s", r.Fault.Peer, r.Fault.Text, at(r.Fault.Time))
-	case r.Outcome == Failed:
+	case r.Outcome == Failed || r.Outcome == Halted:
 		return fmt.Sprintf("no fault is recorded, but nobody has ended well; the last step was %d", x.steps())
 	case drained > 0:
 		return fmt.Sprintf("nothing went wrong: %d peers ended well after step %d, %d had been drained", done, x.steps(), drained)

@@ -121,6 +121,8 @@ func (x *exam) describe(e blackbox.Event) (text string, weight int) {
 		return fmt.Sprintf("checkpoint after step %d", e.Step), 1
 	case blackbox.Draining:
 		return "was asked to leave", 2
+	case blackbox.Asked:
+		return "was asked to end " + e.Text, 2
 	case blackbox.Panicked:
 		return "panicked" + about, 2
 	case blackbox.Done:

@@ -36,6 +36,7 @@ const (
 	Diverged   Kind = "diverged"   // Peers hold other bits after Step; Text
 	Checkpoint Kind = "checkpoint" // of Step is written, or not: then Text says why
 	Draining   Kind = "draining"   // this peer is asked to leave
+	Asked      Kind = "asked"      // …to end; Text says by what
 	Clock      Kind = "clock"      // Peer's is ahead of ours by Value ns, give or take Slack
 	Memory     Kind = "memory"     // of this process, Value bytes
 	Panicked   Kind = "panic"      // with Text, in the goroutine that trains

@@ -20,6 +20,8 @@ import (
 var (
 	steps = flag.Int("steps", 1<<30, "end after so many steps")
 	slow  = flag.String("slow", "", "the worker with this `ID` prefix computes for ever in step 5")
+	crash = flag.String("crash", "", "the worker with this `ID` prefix crashes in step 5")
+	exit  = flag.String("exit", "", "the worker with this `ID` prefix ends in step 5, without a word to the others")
 	pause = flag.Duration("pause", 5*time.Millisecond, "how long a step computes")
 )
 
@@ -49,6 +51,14 @@ func train(ctx context.Context, g *elastic.Group) error {
 	m := &model{make([]float32, 1000)}
 	g.SetState(m)
 	for g.Steps() < uint64(*steps) { // of all peers: a newcomer makes those that are left
+		if *crash != "" && g.Steps() == 5 && strings.HasPrefix(os.Getenv("RINGRUN_ID"), *crash) {
+			var none []int
+			fmt.Println(none[g.Steps()])
+		}
+		if *exit != "" && g.Steps() == 5 && strings.HasPrefix(os.Getenv("RINGRUN_ID"), *exit) {
+			fmt.Fprintln(os.Stderr, "no such file")
+			os.Exit(3)
+		}
 		if *slow != "" && g.Steps() == 5 && strings.HasPrefix(os.Getenv("RINGRUN_ID"), *slow) {
 			<-ctx.Done()
 			return ctx.Err()
