@@ -50,10 +50,12 @@ func (tr *troupe) start() error {
 		host, cmd = addr, exec.Command(tr.apart.ip, append([]string{"netns", "exec", ns, tr.exe}, tr.t.args...)...)
 	}
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "RINGRUN_") })
-	cmd.Env = append(cmd.Env, tr.env(i, host)...)
+	env := tr.env(i, host)
+	c := newCoroner(&tr.hunger, i, env)
+	cmd.Env = append(append(cmd.Env, env...), "RINGRUN_BLACKBOX="+c.dir)
 	cmd.SysProcAttr = workerAttr()
 	a := &actor{number: i, cmd: cmd, gone: make(chan struct{})}
-	w := &worker{index: i, cmd: cmd}
+	w := &worker{index: i, cmd: cmd, coroner: c}
 	theirs, err := w.plumb()
 	if err != nil {
 		return err
@@ -69,6 +71,7 @@ func (tr *troupe) start() error {
 		return err
 	}
 	a.pid = cmd.Process.Pid
+	c.begins(a.pid)
 	tr.mu.Lock()
 	tr.actors = append(tr.actors, a)
 	tr.mu.Unlock()
@@ -81,7 +84,12 @@ func (a *actor) run(tr *troupe, w *worker) {
 	defer close(a.gone)
 	var readers sync.WaitGroup
 	readers.Go(func() { eachLine(w.stdout, func(line []byte) { tr.out.line(a.number, false, line) }) })
-	readers.Go(func() { eachLine(w.stderr, func(line []byte) { tr.out.line(a.number, true, line) }) })
+	readers.Go(func() {
+		eachLine(w.stderr, func(line []byte) {
+			w.coroner.hear(line)
+			tr.out.line(a.number, true, line)
+		})
+	})
 	readers.Go(func() { eachLine(w.report, func(line []byte) { tr.hears(a, line) }) })
 	err := reap(a.cmd, func() {
 		a.mu.Lock()
@@ -95,6 +103,7 @@ func (a *actor) run(tr *troupe, w *worker) {
 	for _, f := range w.pipes() {
 		f.Close()
 	}
+	w.coroner.ends(w.exited(err), a.cmd.ProcessState, "")
 	orphan := syscall.Kill(-a.pid, syscall.SIGKILL) == nil
 	tr.guard.release(a.pid)
 	tr.mu.Lock()

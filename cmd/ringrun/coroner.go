@@ -26,9 +26,11 @@ type coroner struct {
 	last  string
 }
 
-func newCoroner(a *agent, s start) *coroner {
-	c := &coroner{dir: boxesFor(s.Run), hunger: &a.hunger}
-	c.end = blackbox.End{ID: value(s.Env, "RINGRUN_ID"), Run: s.Run, Worker: s.Worker, Boot: blackbox.Boot(), Began: time.Now().UnixNano()}
+// newCoroner begins with a worker that will be started with env.
+func newCoroner(h *hunger, worker int, env []string) *coroner {
+	run := value(env, "RINGRUN_RUN")
+	c := &coroner{dir: boxesFor(run), hunger: h}
+	c.end = blackbox.End{ID: value(env, "RINGRUN_ID"), Run: run, Worker: worker, Boot: blackbox.Boot(), Began: time.Now().UnixNano()}
 	c.end.Host, _ = os.Hostname()
 	return c
 }

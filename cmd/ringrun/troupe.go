@@ -18,13 +18,14 @@ import (
 // A troupe is the workers of a trial, and the stage on which it plays. They are
 // started by one goroutine, that of main; what they report comes from others.
 type troupe struct {
-	t     *trial
-	exe   string
-	guard *guard
-	out   *printer
-	cred  credential
-	apart *namespaces // nil: all share the network of this machine
-	shm   map[string]bool
+	t      *trial
+	exe    string
+	guard  *guard
+	out    *printer
+	cred   credential
+	apart  *namespaces // nil: all share the network of this machine
+	shm    map[string]bool
+	hunger hunger
 
 	mu      sync.Mutex // guards all below, and the fields of actors
 	actors  []*actor

@@ -31,7 +31,7 @@ type worker struct {
 }
 
 func startWorker(a *agent, s start) (*worker, error) {
-	w := &worker{index: s.Worker, coroner: newCoroner(a, s)}
+	w := &worker{index: s.Worker, coroner: newCoroner(&a.hunger, s.Worker, s.Env)}
 	bind := net.JoinHostPort(bindAddress(s.Reached, s.Toward), strconv.Itoa(s.Port))
 	w.cmd = exec.Command(s.Path, s.Args...)
 	w.cmd.Dir = a.startIn(s.Dir)

@@ -22,8 +22,11 @@ var (
 	slow  = flag.String("slow", "", "the worker with this `ID` prefix computes for ever in step 5")
 	crash = flag.String("crash", "", "the worker with this `ID` prefix crashes in step 5")
 	exit  = flag.String("exit", "", "the worker with this `ID` prefix ends in step 5, without a word to the others")
+	eat   = flag.String("eat", "", "the worker with this `ID` prefix takes memory from step 5 on, without end")
 	pause = flag.Duration("pause", 5*time.Millisecond, "how long a step computes")
 )
+
+var eaten [][]byte
 
 type model struct{ x []float32 }
 
@@ -58,6 +61,13 @@ func train(ctx context.Context, g *elastic.Group) error {
 		if *exit != "" && g.Steps() == 5 && strings.HasPrefix(os.Getenv("RINGRUN_ID"), *exit) {
 			fmt.Fprintln(os.Stderr, "no such file")
 			os.Exit(3)
+		}
+		if *eat != "" && g.Steps() >= 5 && strings.HasPrefix(os.Getenv("RINGRUN_ID"), *eat) {
+			meal := make([]byte, 16<<20)
+			for i := range meal {
+				meal[i] = 1
+			}
+			eaten = append(eaten, meal)
 		}
 		if *slow != "" && g.Steps() == 5 && strings.HasPrefix(os.Getenv("RINGRUN_ID"), *slow) {
 			<-ctx.Done()

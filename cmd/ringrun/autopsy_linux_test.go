@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// limited makes a control group with so many bytes of memory for the launchers of
+// a stage, or skips the test where that cannot be.
+func (s *stage) limited(bytes int) string {
+	s.t.Helper()
+	for root, limit := range map[string]string{"/sys/fs/cgroup/memory": "memory.limit_in_bytes", "/sys/fs/cgroup": "memory.max"} {
+		dir := filepath.Join(root, fmt.Sprintf("ringrun-test-%d", os.Getpid()))
+		if os.Mkdir(dir, 0o755) != nil {
+			continue
+		}
+		s.t.Cleanup(func() {
+			for range 100 { // until the kernel has counted the last process out
+				if err := syscall.Rmdir(dir); err == nil {
+					return
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+			s.t.Errorf("%s is left", dir)
+		})
+		if os.WriteFile(filepath.Join(dir, limit), fmt.Append(nil, bytes), 0) == nil {
+			return dir
+		}
+	}
+	s.t.Skip("no control group can be made here")
+	return ""
+}
+
+// The kernel kills a worker that wants more memory than there is.
+func TestAutopsyOutOfMemory(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	dir := s.limited(400 << 20)
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh", "-c", `echo $$ > "$0/cgroup.procs" && exec "$@"`, dir, exe, "-n", "3", "-min-n", "2", trainerProg(t), "-steps", "300", "-eat", "p1")
+	cmd.Env = s.env
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "worker 1 was killed by SIGKILL") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	s.ringrun("autopsy").ends(0,
+		`^p1 on host \S+ was killed by signal 9 \(out of memory: \d+ MB in use, the limit is 419 MB\), at .*; the others went on .* later, and ended well`)
+}
+
+// The network between two halves is cut, then between one peer and the others.
+func TestAutopsyOfACut(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root, for network namespaces")
+	}
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skip(err)
+	}
+	t.Parallel()
+	for _, tt := range []struct{ script, want string }{
+		{"cut {p0 p1} {p2 p3} for 3s at step 20", `^p\d on host \S+ was cut off by the network from p\d, p\d, which ran, and those who could reach each other were too few to go on`},
+		{"cut {p0 p1 p3} {p2} for 4s at step 20", `^p2 on host \S+ was cut off`},
+	} {
+		t.Run(tt.script, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t)
+			s.ringrun("chaos", "-n", "4", "-script", scriptFile(t, tt.script), trainerProg(t), "-steps", "300").ends(0)
+			s.ringrun("autopsy").ends(0, tt.want)
+		})
+	}
+}
