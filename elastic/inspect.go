@@ -69,7 +69,7 @@ func newInspector() *inspector {
 	in.mux.HandleFunc("GET /output", output)
 	in.mux.HandleFunc("GET /trace", in.trace)
 	in.mux.HandleFunc("GET /clock", clock)
-	in.mux.HandleFunc("POST /end", end)
+	in.mux.HandleFunc("POST /end", in.end)
 	in.mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	in.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	in.mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)

@@ -94,7 +94,10 @@ func outputFrom(w io.Writer, name string, at int64) (int64, error) {
 }
 
 // end asks this process to end as a launcher does: by SIGTERM, or by SIGKILL.
-func end(w http.ResponseWriter, r *http.Request) {
+func (in *inspector) end(w http.ResponseWriter, r *http.Request) {
+	if g := in.group.Load(); g != nil {
+		g.report.ending(g.id())
+	}
 	s := syscall.SIGTERM
 	if r.FormValue("kill") != "" {
 		s = syscall.SIGKILL

@@ -3,6 +3,7 @@ package elastic
 import (
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"io"
 	"strings"
 	"sync"
@@ -26,11 +27,14 @@ type event struct {
 	Epoch uint64   `json:"epoch,omitempty"`
 	Rank  int      `json:"rank,omitempty"`
 	Peers []string `json:"peers,omitempty"`
+	Addrs []string `json:"addrs,omitempty"` // of the peers
 	Steps uint64   `json:"steps,omitempty"`
 	// Retries is how many steps this peer had to reduce again.
 	Retries uint64 `json:"retries,omitempty"`
 	// Late is set if this peer failed only to find the others again.
 	Late bool `json:"late,omitempty"`
+	// Final is set if another peer in its place would fail likewise.
+	Final bool `json:"final,omitempty"`
 	// Record is a line of the audit.
 	Record *Record `json:"record,omitempty"`
 	Error  string  `json:"error,omitempty"`
@@ -57,7 +61,7 @@ func (r *report) send(e event) {
 func (r *report) listening(id, addr string) { r.send(event{Event: "listening", ID: id, Addr: addr}) }
 
 func (r *report) view(id string, v membership.View) {
-	r.send(event{Event: "view", ID: id, Epoch: v.Epoch, Rank: v.Rank(id), Peers: ids(v)})
+	r.send(event{Event: "view", ID: id, Epoch: v.Epoch, Rank: v.Rank(id), Peers: ids(v), Addrs: addrs(v)})
 }
 
 // left says that this peer takes no part any more: it is done, or drained.
@@ -66,8 +70,12 @@ func (r *report) left(how, id string, steps, retries uint64) {
 }
 
 func (r *report) failed(id string, err error) {
-	r.send(event{Event: "failed", ID: id, Error: err.Error()})
+	final := errors.Is(err, errTooFew) || errors.Is(err, ErrDiverged) || errors.Is(err, ErrGrace)
+	r.send(event{Event: "failed", ID: id, Error: err.Error(), Final: final})
 }
+
+// ending says that somebody has asked this peer to end, or kills it.
+func (r *report) ending(id string) { r.send(event{Event: "ending", ID: id}) }
 
 func (r *report) late(id string, err error) {
 	r.send(event{Event: "failed", ID: id, Error: err.Error(), Late: true})
@@ -81,6 +89,14 @@ func ids(v membership.View) []string {
 	out := make([]string, len(v.Peers))
 	for i, p := range v.Peers {
 		out[i] = p.ID
+	}
+	return out
+}
+
+func addrs(v membership.View) []string {
+	out := make([]string, len(v.Peers))
+	for i, p := range v.Peers {
+		out[i] = p.Addr
 	}
 	return out
 }

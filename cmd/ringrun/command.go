@@ -49,7 +49,8 @@ Others:
 
 Each line of output begins with the number of its worker; lines of ringrun itself
 begin with "ringrun:". Ctrl-C is passed on to the workers; a second one, or -grace,
-kills them. SIGTERM lets them leave between two steps. A worker killed by a signal does not end the run: the others go on.
+kills them. SIGTERM lets them leave between two steps. A worker that dies does not end the run:
+the others go on, and -restart says how often another takes its place.
 
 Exit status: 0 if every worker that was not killed returned 0, and at least -min-n
 of them did; 2 for a mistake on the command line; 128 and the signal's number if
@@ -98,6 +99,7 @@ func optionFlags() []cli.Flag {
 		&cli.StringFlag{Name: "tls", Value: "auto", Usage: "which TCP links are encrypted: `auto|always|never` (auto: those between hosts)"},
 		&cli.StringFlag{Name: "codec", Value: "raw", Usage: "how they are written: `raw|half|zstd` (as they are, 16-bit floats, compressed)"},
 		&cli.IntFlag{Name: "min-n", Value: 1, Usage: "the run fails with fewer than `N` peers"},
+		&cli.StringFlag{Name: "restart", Value: "3", Usage: "a worker that dies is started again, as a newcomer to the run, `N` times in a short while; or never"},
 		&cli.IntFlag{Name: "port", Usage: "the founder listens on this `PORT` (default: any)"},
 		&cli.DurationFlag{Name: "silence", Value: time.Second, Usage: "a neighbour that is silent for this `TIME` is lost"},
 		&cli.StringFlag{Name: "output", Usage: "keep what each worker writes in files in this `DIR` on its host"},

@@ -16,6 +16,8 @@ func (j *job) env(p *peer) []string {
 	o := j.opts
 	expect := o.n
 	switch {
+	case p.heir:
+		expect = 1
 	case o.step != nil:
 		expect = o.step.size
 	case len(o.join) > 0:
@@ -45,13 +47,15 @@ func (j *job) env(p *peer) []string {
 func (j *job) place(p *peer) []string {
 	rank, size := slices.Index(j.peers, p), j.opts.n
 	switch {
+	case p.heir:
+		return []string{"LOCAL_RANK=" + strconv.Itoa(p.slot.local)}
 	case j.opts.step != nil:
 		rank, size = j.opts.step.rank, j.opts.step.size
 	case len(j.opts.join) > 0:
 		return nil
 	}
 	return []string{
-		"RANK=" + strconv.Itoa(rank), "WORLD_SIZE=" + strconv.Itoa(size), "LOCAL_RANK=" + strconv.Itoa(j.localRank(rank)),
+		"RANK=" + strconv.Itoa(rank), "WORLD_SIZE=" + strconv.Itoa(size), "LOCAL_RANK=" + strconv.Itoa(p.slot.local),
 	}
 }
 
@@ -65,10 +69,11 @@ func (j *job) localRank(worker int) int {
 }
 
 func (j *job) peerID(worker int) string {
-	if s := j.opts.step; s != nil {
+	heir := worker >= j.opts.n
+	if s := j.opts.step; s != nil && !heir {
 		return peerID(s.rank, s.size, false)
 	}
-	return peerID(worker, j.opts.n, len(j.opts.join) > 0)
+	return peerID(worker, j.opts.n, heir || len(j.opts.join) > 0)
 }
 
 // peerID begins with the number of the worker, so that the IDs of one run sort

@@ -25,7 +25,9 @@ const (
 	finished              // with status 0
 	failed                // with another
 	killed                // by a signal, or with its host
-	dropped               // never started: the job ended before
+	dropped               // never started: the job ended before; or came when it was over
+	due                   // to be started, in the place of another
+	replaced              // by an heir
 )
 
 // A peer is a worker as the launcher sees it.
@@ -37,6 +39,12 @@ type peer struct {
 	why        string // its own report of a failure
 	drained    bool   // it has left between two steps, as it was asked to
 	late       bool   // it was left out, and came back when the run was over
+	final      bool   // its failure would be that of an heir, too
+	asked      bool   // somebody wanted it to end
+	seen       bool   // it was in a view
+	heir       bool   // it was started for the place of another
+	slot       *slot
+	forget     func() // removes the record of its address; nil: there is none
 	lastStderr atomic.Pointer[string]
 }
 
@@ -49,7 +57,7 @@ type job struct {
 	recs   records
 	out    *printer
 	conns  []*conn // by host
-	peers  []*peer // by worker
+	peers  []*peer // by worker; it grows with peersMu held
 	views  viewLog
 	events chan connEvent
 	quit   chan struct{} // closed when nobody reads events any more
@@ -60,8 +68,14 @@ type job struct {
 	broken   bool           // the job failed as a whole, and said why
 	sig      syscall.Signal // that ended ringrun
 	halting  bool
-	gone     bool   // the job goes on without this launcher
-	stall    string // the last word about whom a step waits for
+	gone     bool     // the job goes on without this launcher
+	over     bool     // a worker has reported that all is done
+	stall    string   // the last word about whom a step waits for
+	addrs    []string // of the newest view, or those to join
+	addrsOf  uint64   // its epoch
+	mourned  int      // dead workers whose places are not decided about
+	peersMu  sync.Mutex
+	agenda   *agenda
 
 	lastDiverged string      // likewise
 	kills        int         // how often the grace has run out
@@ -79,6 +93,7 @@ type connEvent struct {
 func newJob(o options, cred credential, recs records, out *printer) *job {
 	return &job{
 		opts: o, cred: cred, recs: recs, out: out,
+		addrs: o.join, agenda: newAgenda(),
 		views:  viewLog{founding: len(o.join) == 0 && o.n > 1, index: map[string]int{}, finished: map[string]bool{}},
 		events: make(chan connEvent),
 		quit:   make(chan struct{}),
@@ -87,10 +102,8 @@ func newJob(o options, cred credential, recs records, out *printer) *job {
 
 // run starts the workers and returns when none is left.
 func (j *job) run(signals <-chan syscall.Signal) error {
-	for i, h := range j.opts.place {
-		p := &peer{id: j.peerID(i), conn: j.conns[h]}
-		j.peers = append(j.peers, p)
-		j.views.index[p.id] = i
+	for _, s := range j.places() {
+		j.add(s)
 	}
 	var readers sync.WaitGroup
 	for _, c := range j.conns {
@@ -101,7 +114,7 @@ func (j *job) run(signals <-chan syscall.Signal) error {
 
 	j.deadline, j.hold = time.NewTimer(foundAfter), time.NewTimer(viewHold)
 	j.begin()
-	for j.left() > 0 && !j.gone {
+	for (j.left() > 0 || j.reviving()) && !j.gone {
 		select {
 		case e := <-j.events:
 			j.handle(e)
@@ -114,6 +127,8 @@ func (j *job) run(signals <-chan syscall.Signal) error {
 			j.late()
 		case <-j.hold.C:
 			j.tellViews(true)
+		case <-j.agenda.timer.C:
+			j.agenda.due()
 		}
 	}
 	return j.verdict()
@@ -124,7 +139,7 @@ func (j *job) begin() {
 	if len(j.opts.join) > 0 {
 		j.founded = true
 		for i := range j.peers {
-			j.start(i, nil, hostsOf(j.opts.join), "RINGRUN_JOIN="+strings.Join(j.opts.join, ","))
+			j.startAt(i, j.opts.join)
 		}
 		return
 	}
@@ -156,14 +171,17 @@ func (j *job) start(i int, reached, toward []string, how string) {
 
 // pass runs in the goroutine of a conn.
 func (j *job) pass(c *conn, e event) {
-	if e.Worker < 0 || e.Worker >= len(j.peers) {
-		panic(fmt.Sprintf("event of worker %d of %d", e.Worker, len(j.peers)))
+	j.peersMu.Lock()
+	peers := j.peers
+	j.peersMu.Unlock()
+	if e.Worker < 0 || e.Worker >= len(peers) {
+		panic(fmt.Sprintf("event of worker %d of %d", e.Worker, len(peers)))
 	}
 	if e.Kind == evOutput {
 		j.out.line(e.Worker, e.Stderr, e.Line)
 		if e.Stderr {
 			text := string(e.Line)
-			j.peers[e.Worker].lastStderr.Store(&text)
+			peers[e.Worker].lastStderr.Store(&text)
 		}
 		return
 	}
@@ -192,6 +210,9 @@ func (j *job) handle(e connEvent) {
 func (j *job) exited(i int, e event) {
 	p := j.peers[i]
 	j.keepEnd(p, e)
+	if p.forget != nil {
+		p.forget()
+	}
 	how := fmt.Sprintf("with status %d", e.Status)
 	switch {
 	case e.Signal != 0:
@@ -203,6 +224,8 @@ func (j *job) exited(i int, e event) {
 		p.state = failed
 	}
 	switch {
+	case p.state == failed && p.heir && !p.seen && j.over:
+		p.state = dropped // it came when there was nobody to join
 	case p.state == failed && p.late && !j.halting:
 		p.state = killed // the others do not need it
 		j.out.note("worker %d was left out and came back too late: %s", i, p.why)
@@ -215,6 +238,9 @@ func (j *job) exited(i int, e event) {
 		j.out.note("worker %d failed %s: %s", i, how, p.why)
 	case p.state == failed:
 		j.out.note("worker %d failed %s", i, how)
+	}
+	if j.heritable(p, e.Signal) {
+		j.bequeath(i, how)
 	}
 	j.tellViews(false)
 }

@@ -69,3 +69,24 @@ func (s *stage) untilRunning(cmdline string) {
 		}
 	}
 }
+
+// pidOf waits for the worker whose ID begins so, and returns its number.
+func (s *stage) pidOf(id string) string {
+	s.t.Helper()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	late := time.After(patience)
+	for {
+		for pid := range s.left() {
+			env, _ := os.ReadFile(filepath.Join("/proc", pid, "environ"))
+			if bytes.Contains(env, []byte("\x00RINGRUN_ID="+id)) {
+				return pid
+			}
+		}
+		select {
+		case <-look.C:
+		case <-late:
+			s.t.Fatalf("there is no worker %s", id)
+		}
+	}
+}

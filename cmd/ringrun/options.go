@@ -21,6 +21,7 @@ type options struct {
 	tls        string
 	codec      string
 	minN       int
+	restart    int // how often a place may have lost its worker; 0: never start another
 	port       int
 	silence    time.Duration
 	grace      time.Duration
@@ -68,6 +69,9 @@ func parseOptions(c *cli.Command, raw []string) (options, error) {
 	}
 	if c.IsSet("n") && o.n < 1 {
 		return o, usagef("-n %d: at least 1 worker is needed", o.n)
+	}
+	if o.restart, err = parseRestart(c.String("restart")); err != nil {
+		return o, err
 	}
 	if err := o.parsePlaces(c); err != nil {
 		return o, err

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 )
 
 // report takes what a worker tells about its group.
@@ -14,6 +15,7 @@ func (j *job) report(i int, line []byte) {
 		Addr  string
 		Epoch uint64
 		Peers []string
+		Addrs []string
 		Error string
 		File  string
 		Steps uint64
@@ -21,6 +23,7 @@ func (j *job) report(i int, line []byte) {
 
 		Retries uint64
 		Late    bool
+		Final   bool
 		Record  json.RawMessage
 	}
 	if err := json.Unmarshal(line, &r); err != nil {
@@ -35,11 +38,13 @@ func (j *job) report(i int, line []byte) {
 	switch r.Event {
 	case "listening":
 		p.addr = r.Addr
-		j.record(r.Addr)
+		j.record(p, r.Addr)
 		if i == 0 && !j.founded && !j.halting {
 			j.found(r.Addr)
 		}
 	case "view":
+		p.seen = true
+		j.learn(r.Epoch, r.Addrs)
 		if j.views.add(r.Epoch, r.Peers) {
 			j.hold.Reset(viewHold)
 			j.tellViews(false)
@@ -47,6 +52,7 @@ func (j *job) report(i int, line []byte) {
 	case "restored":
 		j.tellRestored(i, r.File, r.Steps)
 	case "done":
+		j.over = true
 		j.views.finished[p.id] = true
 		j.tellViews(false)
 	case "drained":
@@ -62,8 +68,10 @@ func (j *job) report(i int, line []byte) {
 		j.diverged(r.Error)
 	case "stalled":
 		j.stalled(r.Steps, r.For)
+	case "ending":
+		p.asked = true
 	case "failed":
-		p.why, p.late = r.Error, r.Late
+		p.why, p.late, p.final = r.Error, r.Late, r.Final
 	}
 }
 
@@ -143,7 +151,7 @@ func (j *job) found(addr string) {
 	}
 }
 
-func (j *job) record(addr string) {
+func (j *job) record(p *peer, addr string) {
 	remove, err := j.recs.put(addr, j.cred.secret)
 	if err != nil {
 		if !j.founded {
@@ -151,5 +159,6 @@ func (j *job) record(addr string) {
 		}
 		return
 	}
-	j.unrecord = append(j.unrecord, remove)
+	p.forget = sync.OnceFunc(remove)
+	j.unrecord = append(j.unrecord, p.forget)
 }

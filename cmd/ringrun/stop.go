@@ -30,7 +30,7 @@ func (j *job) interrupt(s syscall.Signal) {
 // halt asks all workers to end and starts the grace.
 func (j *job) halt(s syscall.Signal) {
 	for _, p := range j.peers {
-		if p.state == waiting {
+		if p.state == waiting || p.state == due {
 			p.state = dropped
 		}
 	}
@@ -85,6 +85,7 @@ func (j *job) verdict() error {
 	for _, p := range j.peers {
 		n[p.state]++
 	}
+	places := len(j.peers) - n[replaced]
 	switch {
 	case j.gone:
 		return nil
@@ -95,18 +96,20 @@ func (j *job) verdict() error {
 	case j.broken:
 		return exitStatus(1)
 	case n[failed] > 0:
-		j.out.note("the job failed: %d of %s failed", n[failed], count(len(j.peers), "worker"))
+		j.out.note("the job failed: %d of %s failed", n[failed], count(places, "worker"))
 		return exitStatus(1)
 	case n[finished] < j.opts.minN:
 		j.out.note("the job failed: %s finished, -min-n is %d", count(n[finished], "worker"), j.opts.minN)
 		return exitStatus(1)
-	case n[killed] > 0:
-		j.out.note("done: %d of %s finished", n[finished], count(len(j.peers), "worker"))
+	case n[killed]+n[dropped] > 0:
+		j.out.note("done: %d of %s finished", n[finished], count(places, "worker"))
 	}
 	return nil
 }
 
 // allDrained reports whether every worker has left between two steps.
 func (j *job) allDrained() bool {
-	return !slices.ContainsFunc(j.peers, func(p *peer) bool { return !p.drained || p.state != finished })
+	return !slices.ContainsFunc(j.peers, func(p *peer) bool {
+		return p.state != replaced && (!p.drained || p.state != finished)
+	})
 }

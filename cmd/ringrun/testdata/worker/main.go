@@ -18,7 +18,8 @@ import (
 )
 
 var (
-	on       = flag.String("on", "", "only the worker with this `ID` prefix does what follows")
+	on       = flag.String("on", "", "only the workers with one of these `ID` prefixes do what follows")
+	stay     = flag.String("stay", "", "those with one of these `ID` prefixes wait for a signal, and end well")
 	early    = flag.Int("early", -1, "exit with this status before there is a group")
 	mute     = flag.Bool("mute", false, "never listen, wait for a signal")
 	status   = flag.Int("exit", 0, "exit with this status")
@@ -39,7 +40,7 @@ var (
 
 func main() {
 	flag.Parse()
-	me := strings.HasPrefix(self, *on)
+	me := named(*on)
 	if me && *early >= 0 {
 		fmt.Fprintln(os.Stderr, "first complaint")
 		fmt.Fprint(os.Stderr, "last complaint")
@@ -53,10 +54,21 @@ func main() {
 		join()
 	}
 	fmt.Println("together", self, flag.Args())
+	if *stay != "" && named(*stay) {
+		*polite = true
+		await()
+	}
 	if me {
 		act()
 	}
 	tell(map[string]any{"event": "done", "steps": 1})
+}
+
+// named reports whether this worker's ID begins with one in the list.
+func named(list string) bool {
+	return slices.ContainsFunc(strings.Split(list, ","), func(p string) bool {
+		return p == "" || self == p || strings.HasPrefix(self, p+"-")
+	})
 }
 
 func act() {
@@ -112,7 +124,8 @@ func join() {
 	check(err)
 	tell(map[string]any{"event": "listening", "addr": l.Addr().String()})
 	if os.Getenv("RINGRUN_FOUND") == "" {
-		c, err := net.Dial("tcp", os.Getenv("RINGRUN_JOIN"))
+		first, _, _ := strings.Cut(os.Getenv("RINGRUN_JOIN"), ",")
+		c, err := net.Dial("tcp", first)
 		check(err)
 		_, err = fmt.Fprintln(c, self)
 		check(err)
@@ -130,27 +143,39 @@ func join() {
 		peers, conns[id] = append(peers, id), c
 	}
 	view(2, peers)
-	changes := make(chan string, 100)
+	changes := make(chan change, 100)
 	for id, c := range conns {
 		fmt.Fprintln(c, strings.Join(peers, " "))
-		go func() {
-			c.Read(make([]byte, 1)) // until it is gone
-			changes <- id
-		}()
+		go awaitEnd(id, c, changes)
 	}
 	go watch(peers, changes)
 	go func() {
 		for { // newcomers
-			_, c := accept(l)
+			id, c := accept(l)
+			changes <- change{id: id, came: true}
 			fmt.Fprintln(c, "late")
+			go awaitEnd(id, c, changes)
 		}
 	}()
 }
 
-func watch(peers []string, gone <-chan string) {
+type change struct {
+	id   string
+	came bool // else it is gone
+}
+
+func awaitEnd(id string, c net.Conn, changes chan<- change) {
+	c.Read(make([]byte, 1)) // until it is gone
+	changes <- change{id: id}
+}
+
+func watch(peers []string, changes <-chan change) {
 	epoch := 2
-	for id := range gone {
-		peers = slices.DeleteFunc(peers, func(p string) bool { return p == id })
+	for c := range changes {
+		peers = slices.DeleteFunc(peers, func(p string) bool { return p == c.id })
+		if c.came {
+			peers = append(peers, c.id)
+		}
 		epoch++
 		view(epoch, peers)
 	}
