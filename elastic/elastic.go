@@ -53,8 +53,9 @@ type Config struct {
 	Codec      string        // "raw" (default), "half" or "zstd"; the same on all peers
 	Host       string        // the host that this peer is on; default: what the kernel says of boot and namespaces
 	Size       int           // peers to wait for before the first step; default 1
-	MinSize    int           // with fewer peers than this Run ends; default 1
 	TLS        string        // which TCP links are encrypted: "auto" (default: those between hosts), "always" or "never"; the same on all peers
+	MinSize    int           // with fewer peers than this nobody trains; default 1
+	MinWait    time.Duration // and when that has lasted so long, Run ends; default 0: at once
 	Silence    time.Duration // a neighbour that is silent so long is lost; default 1 s
 	Logger     *zap.Logger   // default: none
 	Report     io.Writer     // one JSON object a line on every change, for a launcher; default: none
@@ -167,6 +168,9 @@ func (c Config) validate() error {
 	if c.Membership.Found && c.MinSize > c.Size {
 		return fmt.Errorf("elastic: at least %d peers wanted, but only %d to start with", c.MinSize, c.Size)
 	}
+	if c.MinWait < 0 {
+		return fmt.Errorf("elastic: wait %v for peers", c.MinWait)
+	}
 	if c.Batch != "constant" && c.Batch != "scale" {
 		return fmt.Errorf("elastic: batch policy %q, want constant or scale", c.Batch)
 	}
@@ -211,6 +215,9 @@ func FromEnv() (Config, error) {
 		if c.MinSize, err = strconv.Atoi(s); err != nil || c.MinSize < 1 {
 			return Config{}, fmt.Errorf("elastic: RINGRUN_MIN_N is %q, want a number of peers", s)
 		}
+	}
+	if c.MinWait, err = durationFromEnv("RINGRUN_ELASTIC_TIMEOUT"); err != nil {
+		return Config{}, err
 	}
 	if c.Silence, err = durationFromEnv("RINGRUN_SILENCE"); err != nil {
 		return Config{}, err

@@ -81,7 +81,8 @@ type Group struct {
 	verifier  verifier
 	clerk     clerk
 	confirmed time.Time
-	finishing bool // all steps are committed; that others leave is no loss
+	few       time.Time // since when there are fewer peers than Config.MinSize; zero: there are not
+	finishing bool      // all steps are committed; that others leave is no loss
 }
 
 // A step is this peer's part in what all peers do together.

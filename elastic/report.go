@@ -93,6 +93,11 @@ func ids(v membership.View) []string {
 	return out
 }
 
+// few says that a view has too few peers to train, and for how many it waits.
+func (r *report) few(id string, v membership.View, want int) {
+	r.send(event{Event: "few", ID: id, Epoch: v.Epoch, Peers: ids(v), Count: want})
+}
+
 func addrs(v membership.View) []string {
 	out := make([]string, len(v.Peers))
 	for i, p := range v.Peers {

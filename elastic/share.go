@@ -15,9 +15,6 @@ import (
 	"go.uber.org/zap"
 )
 
-// errTooFew ends a run that has lost too many peers.
-var errTooFew = errors.New("elastic: too few peers left")
-
 // sync returns a generation whose peers all have the same state. It shares the
 // state first when the generation is new, and waits for the next generation when
 // the ring breaks meanwhile.
@@ -40,6 +37,13 @@ func (g *Group) sync(ctx context.Context) (*generation, error) {
 		}
 		if gen.shared {
 			return gen, nil
+		}
+		if g.tooFew(gen) {
+			if err := g.awaitMore(ctx, gen); err != nil {
+				g.left = errors.Is(err, ErrDrained)
+				return nil, err
+			}
+			continue
 		}
 		g.use(gen)
 		err = g.share(ctx, gen)
@@ -82,9 +86,6 @@ func (g *Group) gather(ctx context.Context) error {
 // draw the same conclusion (decide, deal), and whoever is behind gets the state
 // of one that is not.
 func (g *Group) share(ctx context.Context, gen *generation) error {
-	if n := len(gen.view.Peers); n < g.cfg.MinSize && !g.finishing {
-		return fmt.Errorf("%w: %d, at least %d wanted", errTooFew, n, g.cfg.MinSize)
-	}
 	began := time.Now()
 	if g.bound {
 		g.next = step{} // its passes were another ring's

@@ -45,6 +45,7 @@ type agreement struct {
 	since     int            // tick at which a change became wanted, or was last attempted; -1: not wanted
 	yieldedAt int            // tick of our last promise to another proposer
 	joined    int            // tick at which the first of the newcomers came
+	fullAt    int            // how many peers the group has that cannot let us in; 0: not so
 	grace     int
 
 	promised ballot // as acceptor for the next view
@@ -254,6 +255,9 @@ func (a *agreement) wanted() bool {
 func (a *agreement) admits() bool {
 	if len(a.newcomers) == 0 || a.now < a.shutTill {
 		return false
+	}
+	if a.view.full() && a.trainers() == len(a.newcomers) {
+		return false // they wait until one of us leaves
 	}
 	waited := a.now - a.joined
 	if a.view.Epoch == 1 && a.expect > 1 {

@@ -149,6 +149,10 @@ func (w *world) command(name string, args []string) error {
 		return w.cutSides(args)
 	case "prefer":
 		w.prefer = strings.Join(args, " ")
+	case "limit":
+		n, err := strconv.Atoi(strings.Join(args, " "))
+		w.limit = n
+		return err
 	case "join":
 		for _, a := range args {
 			w.join(a)

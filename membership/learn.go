@@ -30,6 +30,8 @@ func (a *agreement) step(m message) {
 		return
 	}
 	switch next := a.view.Epoch + 1; {
+	case a.view.Epoch == 0 && m.Kind == kindFull:
+		a.fullAt = m.Limit
 	case a.view.Epoch == 0:
 		return // we are not in, and what we hear is for another
 	case m.Epoch < next:
@@ -138,6 +140,9 @@ func (a *agreement) letIn(m message) {
 			a.joined = a.now
 		}
 		a.newcomers[m.From] = newcomer{m.Newcomers[0], a.now}
+		if a.view.full() && !m.Newcomers[0].Witness {
+			a.reply(m, message{Kind: kindFull, Limit: a.view.Limit})
+		}
 	}
 }
 

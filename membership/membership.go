@@ -75,6 +75,10 @@ type Config struct {
 	Expect        int
 	ExpectTimeout time.Duration
 
+	// Limit is the most peers that a founder's group ever lets in; 0: any number.
+	// Newcomers beyond it wait, until JoinTimeout, for one of the others to leave.
+	Limit int
+
 	// Meta is what the others need to open links to this peer, at most 1 KiB.
 	Meta []byte
 
@@ -113,8 +117,8 @@ type Config struct {
 }
 
 // FromEnv reads a Config from RINGRUN_ID, _RUN, _SECRET (hexadecimal), _BIND,
-// _ADVERTISE, _FOUND (1), _JOIN (addresses with commas between), _EXPECT and
-// _ON_PARTITION. If
+// _ADVERTISE, _FOUND (1), _JOIN (addresses with commas between), _EXPECT,
+// _MAX_N and _ON_PARTITION. If
 // neither _FOUND nor _JOIN is set, another launcher may have said which process
 // this is: RANK and WORLD_SIZE (or Open MPI's and Slurm's words for them), with
 // MASTER_ADDR and MASTER_PORT. With nothing set, this process is to found a group
@@ -130,6 +134,7 @@ func FromEnv() (Config, error) {
 		Found:     e.bool("RINGRUN_FOUND"),
 		Join:      e.list("RINGRUN_JOIN"),
 		Expect:    e.int("RINGRUN_EXPECT"),
+		Limit:     e.int("RINGRUN_MAX_N"),
 
 		OnPartition: e.get("RINGRUN_ON_PARTITION"),
 	}
@@ -261,6 +266,8 @@ func (c Config) validate() error {
 	case c.Expect < 0 || c.ExpectTimeout < 0 || c.JoinTimeout < 0:
 		return fmt.Errorf("membership: negative Expect (%d), ExpectTimeout (%v) or JoinTimeout (%v)",
 			c.Expect, c.ExpectTimeout, c.JoinTimeout)
+	case c.Limit < 0 || c.Limit > 0 && c.Limit < c.Expect:
+		return fmt.Errorf("membership: at most %d peers, of which %d are expected to begin", c.Limit, c.Expect)
 	case c.Witness && c.Found:
 		return errors.New("membership: a witness has no model, so it can found no group")
 	case !c.Found && len(c.Join) == 0:

@@ -21,6 +21,7 @@ import (
 //	decided   any → any                the view of epoch e is this
 //	ask       any → any                I seem to be behind: what is the newest view?
 //	signal    any → any                a small message of the layer above
+//	full      member → newcomer        there are as many peers as there may be
 type kind string
 
 const (
@@ -35,6 +36,7 @@ const (
 	kindDecided  kind = "decided"
 	kindAsk      kind = "ask"
 	kindSignal   kind = "signal"
+	kindFull     kind = "full"
 )
 
 // A ballot orders proposals for one epoch; ranks make those of a round distinct.
@@ -59,6 +61,7 @@ type message struct {
 	View      *View    `json:"view,omitempty"`
 	Newcomers []Peer   `json:"newcomers,omitempty"`
 	Leaving   []string `json:"leaving,omitempty"`
+	Limit     int      `json:"limit,omitempty"` // of the sender's view, when it is full
 	Data      []byte   `json:"data,omitempty"`
 
 	dest string // address to send to; does not travel
@@ -118,7 +121,7 @@ func (m message) validate() error {
 		if len(m.Newcomers) != 1 || m.Newcomers[0].ID != m.From {
 			return fmt.Errorf("%w: %s joins with %d peers, want itself", errMessage, m.From, len(m.Newcomers))
 		}
-	case kindLeave, kindRenew, kindPrepare, kindPromise, kindAccepted, kindRefuse, kindAsk, kindSignal:
+	case kindLeave, kindRenew, kindPrepare, kindPromise, kindAccepted, kindRefuse, kindAsk, kindSignal, kindFull:
 	default:
 		return fmt.Errorf("%w: kind %.40q", errMessage, m.Kind)
 	}
@@ -130,6 +133,9 @@ func (m message) validate() error {
 	}
 	if q := m.View.Quarantine; q < 0 || q > quarantine || len(m.View.Prefer) > maxName {
 		return fmt.Errorf("%w: a view with a quarantine of %d, that prefers %.40q", errMessage, q, m.View.Prefer)
+	}
+	if m.View.Limit < 0 {
+		return fmt.Errorf("%w: a view of at most %d peers", errMessage, m.View.Limit)
 	}
 	if err := checkPeers(m.View.LeftOut); err != nil {
 		return err

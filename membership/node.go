@@ -69,6 +69,9 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	self := Peer{ID: cfg.ID, Addr: n.gossip.addr(), Meta: cfg.Meta, Witness: cfg.Witness}
 	a := newAgreement(self, n.gossip.founded(), policy.prefer, cfg.Expect, int(cfg.ExpectTimeout/tickTime))
 	a.near = cfg.Near
+	if n.gossip.founded() {
+		a.view.Limit = cfg.Limit
+	}
 	probes, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	n.running.Add(1)

@@ -28,6 +28,9 @@ type View struct {
 	// Prefer names the peer whose half goes on when a group is cut in two: an ID,
 	// or the part before the last dash of one. All views of a group have the same.
 	Prefer string `json:",omitempty"`
+	// Limit is the most peers that a view may have by letting newcomers in; 0: any
+	// number. All views of a group have the same.
+	Limit int `json:",omitempty"`
 	// Quarantine is how many ticks nobody is let in after this view, because it
 	// leaves out somebody who may live, or one before it did, unless these are
 	// proven dead meanwhile: see laststand.go.
@@ -74,9 +77,9 @@ func (v View) preferred() string {
 type ids map[string]bool
 
 // successor returns the view after v: those who stay keep their order, newcomers
-// follow in order of their IDs.
+// follow in order of their IDs, up to the limit.
 func successor(v View, stay ids, newcomers []Peer) View {
-	next := View{Epoch: v.Epoch + 1, Group: v.Group, Prefer: v.Prefer}
+	next := View{Epoch: v.Epoch + 1, Group: v.Group, Prefer: v.Prefer, Limit: v.Limit}
 	come := slices.DeleteFunc(slices.Clone(newcomers), func(p Peer) bool { return v.has(p.ID) })
 	slices.SortFunc(come, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
 	come = slices.CompactFunc(come, func(a, b Peer) bool { return a.ID == b.ID })
@@ -85,12 +88,15 @@ func successor(v View, stay ids, newcomers []Peer) View {
 		case v.has(p.ID) && !stay[p.ID]:
 		case p.Witness:
 			next.Witnesses = append(next.Witnesses, p)
-		default:
+		case v.has(p.ID) || !next.full():
 			next.Peers = append(next.Peers, p)
 		}
 	}
 	return next
 }
+
+// full reports whether no newcomer may be let in that trains.
+func (v View) full() bool { return v.Limit > 0 && len(v.Peers) >= v.Limit }
 
 // keeps reports whether a peer of v is in next: only those have the group's
 // state, so a view without one is of no use.

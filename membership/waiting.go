@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 const (
@@ -26,6 +28,7 @@ type waiting struct {
 	looked  time.Time
 	looking bool
 	misses  int
+	full    bool      // it has been said that there is no room
 	found   chan bool // whether somebody was there
 }
 
@@ -35,9 +38,18 @@ func (w *waiting) tick(a *agreement) {
 	if a.view.Epoch > 0 {
 		return
 	}
+	if a.fullAt > 0 && !w.full {
+		w.full = true
+		n.log.Warn("the group has as many peers as it may have: this one waits until one of them leaves",
+			zap.Int("peers", a.fullAt), zap.Duration("at most", n.cfg.JoinTimeout))
+	}
 	contacts := n.contacts(a)
 	if time.Since(w.began) > n.cfg.JoinTimeout {
-		n.publish(View{}, fmt.Errorf("membership: %s was not let in within %v by %v", n.cfg.ID, n.cfg.JoinTimeout, contacts))
+		why := ""
+		if a.fullAt > 0 {
+			why = fmt.Sprintf(": the group has the %d peers that it may have, and lets another in when one of them leaves", a.fullAt)
+		}
+		n.publish(View{}, fmt.Errorf("membership: %s was not let in within %v by %v%s", n.cfg.ID, n.cfg.JoinTimeout, contacts, why))
 		return
 	}
 	if w.looking || time.Since(w.looked) < knockAgain {

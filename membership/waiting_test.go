@@ -93,3 +93,40 @@ func TestOthers(t *testing.T) {
 		t.Errorf("others at %v, want %v", got, want)
 	}
 }
+
+// A group of two may have no more. Who comes is told so, and let in if one of
+// the two leaves in time.
+func TestLimit(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	first, err := Start(ctx, Config{ID: "a", Run: "test", Secret: []byte(testSecret), Found: true, Expect: 2, Limit: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	come := func(id string, patience time.Duration) *Node {
+		n, err := Start(ctx, Config{ID: id, Run: "test", Secret: []byte(testSecret), Join: []string{first.Addr()}, JoinTimeout: patience})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { n.Close() })
+		return n
+	}
+	second := come("b", 10*time.Second)
+	if v, err := second.Next(ctx, 0); err != nil || len(v.Peers) != 2 {
+		t.Fatalf("view of %d peers, %v; want 2", len(v.Peers), err)
+	}
+	third := come("c", time.Second)
+	if _, err := third.Next(ctx, 0); err == nil || !strings.Contains(err.Error(), "has the 2 peers that it may have") {
+		t.Errorf("one too many: %v", err)
+	}
+	third.Close()
+	heir := come("d", 10*time.Second)
+	if err := second.Leave(ctx); err != nil {
+		t.Fatal(err)
+	}
+	second.Close()
+	if v, err := heir.Next(ctx, 0); err != nil || len(v.Peers) != 2 || v.Rank("d") != 1 {
+		t.Errorf("view %v, %v; want a and d", v, err)
+	}
+}

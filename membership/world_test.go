@@ -25,6 +25,7 @@ type world struct {
 	calm   int               // tick at which the last cut healed or the last stopped peer went on
 	views  map[string]string // group and epoch → peers
 	prefer string            // the policy of all
+	limit  int               // of their views
 	saw    func(format string, args ...any)
 	fail   func(format string, args ...any)
 
@@ -107,7 +108,7 @@ func (w *world) add(self Peer, found bool, expect int) *actor {
 
 // group adds peers that are in view 1 already.
 func (w *world) group(names ...string) {
-	v := View{Epoch: 1, Group: names[0], Prefer: w.prefer}
+	v := View{Epoch: 1, Group: names[0], Prefer: w.prefer, Limit: w.limit}
 	for _, name := range names {
 		if p := actorPeer(name); p.Witness {
 			v.Witnesses = append(v.Witnesses, p)

@@ -23,12 +23,17 @@ func (j *job) env(p *peer) []string {
 	case len(o.join) > 0:
 		expect = 1 // newcomers wait for nobody, and have begun nothing
 	}
-	return append(append(j.place(p), o.checkpoint.env()...),
+	own := append(j.place(p), o.checkpoint.env()...)
+	if o.maxN > 0 {
+		own = append(own, "RINGRUN_MAX_N="+strconv.Itoa(o.maxN))
+	}
+	return append(own,
 		"RINGRUN_ID="+p.id,
 		"RINGRUN_RUN="+j.cred.run(),
 		"RINGRUN_SECRET="+hex.EncodeToString(j.cred.secret),
 		"RINGRUN_EXPECT="+strconv.Itoa(expect),
 		"RINGRUN_MIN_N="+strconv.Itoa(o.minN),
+		"RINGRUN_ELASTIC_TIMEOUT="+o.minWait.String(),
 		"RINGRUN_TRANSPORT="+o.transport,
 		"RINGRUN_TLS="+o.tls,
 		"RINGRUN_CODEC="+o.codec,

@@ -43,6 +43,7 @@ type peer struct {
 	asked      bool   // somebody wanted it to end
 	seen       bool   // it was in a view
 	heir       bool   // it was started for the place of another
+	told       bool   // that it waits for room in the run
 	slot       *slot
 	forget     func() // removes the record of its address; nil: there is none
 	lastStderr atomic.Pointer[string]
@@ -77,6 +78,7 @@ type job struct {
 	peersMu  sync.Mutex
 	agenda   *agenda
 
+	lastFew      uint64      // the epoch of the last view that had too few peers
 	lastDiverged string      // likewise
 	kills        int         // how often the grace has run out
 	deadline     *time.Timer // of the grace, or for the founder to listen

@@ -21,6 +21,8 @@ type options struct {
 	tls        string
 	codec      string
 	minN       int
+	maxN       int // 0: any number
+	minWait    time.Duration
 	restart    int // how often a place may have lost its worker; 0: never start another
 	port       int
 	silence    time.Duration
@@ -55,6 +57,8 @@ func parseOptions(c *cli.Command, raw []string) (options, error) {
 		tls:        c.String("tls"),
 		codec:      c.String("codec"),
 		minN:       c.Int("min-n"),
+		maxN:       c.Int("max-n"),
+		minWait:    c.Duration("elastic-timeout"),
 		port:       c.Int("port"),
 		silence:    c.Duration("silence"),
 		grace:      c.Duration("grace"),
@@ -174,6 +178,12 @@ func (o *options) validate() error {
 	switch {
 	case o.minN < 1 || o.minN > total:
 		return usagef("-min-n %d: want 1 to %d, the number of workers", o.minN, total)
+	case o.maxN < 0 || o.maxN > 0 && o.maxN < total:
+		return usagef("-max-n %d: want at least %d, the number of workers", o.maxN, total)
+	case o.maxN > 0 && len(o.join) > 0:
+		return usagef("-max-n %d: the founder of the run has said how many peers it may have", o.maxN)
+	case o.minWait < 0:
+		return usagef("-elastic-timeout %v: want 0 or more", o.minWait)
 	case o.port < 0 || o.port > 65535:
 		return usagef("-port %d: want 1 to 65535", o.port)
 	case o.port != 0 && len(o.join) > 0:

@@ -20,6 +20,7 @@ func (j *job) report(i int, line []byte) {
 		File  string
 		Steps uint64
 		For   string
+		Count int
 
 		Retries uint64
 		Late    bool
@@ -49,6 +50,8 @@ func (j *job) report(i int, line []byte) {
 			j.hold.Reset(viewHold)
 			j.tellViews(false)
 		}
+	case "few":
+		j.tellFew(r.Epoch, len(r.Peers), r.Count)
 	case "restored":
 		j.tellRestored(i, r.File, r.Steps)
 	case "done":
@@ -73,6 +76,16 @@ func (j *job) report(i int, line []byte) {
 	case "failed":
 		p.why, p.late, p.final = r.Error, r.Late, r.Final
 	}
+}
+
+// tellFew says once that a view has too few peers.
+func (j *job) tellFew(epoch uint64, n, want int) {
+	if epoch <= j.lastFew || j.halting {
+		return
+	}
+	j.lastFew = epoch
+	j.tellViews(true)
+	j.out.note("%s in view %d, and -min-n is %d: nobody trains until there are more, for at most %v", count(n, "peer"), epoch, want, j.opts.minWait)
 }
 
 // stalled names those for whom a step waits, once although all the others say so.

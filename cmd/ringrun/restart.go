@@ -107,6 +107,12 @@ func (j *job) revive(heir int, wait time.Duration) {
 		h, doors := j.peers[heir], j.doors()
 		switch {
 		case h.state != due:
+		case j.opts.maxN > 0 && len(doors) >= j.opts.maxN:
+			if !h.told {
+				j.out.note("worker %d waits: the run has the %d peers of -max-n", heir, j.opts.maxN)
+			}
+			h.told = true
+			j.revive(heir, firstPause)
 		case j.over || len(doors) == 0:
 			h.state = dropped
 		default:
