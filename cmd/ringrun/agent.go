@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	"github.com/ringrun/ringrun/cmd/ringrun/doctor"
 )
 
 const (
@@ -27,6 +28,7 @@ type agent struct {
 	out   *json.Encoder
 
 	workers sync.WaitGroup
+	servant doctor.Servant
 
 	detached bool // the end of stdin means nothing any more
 
@@ -112,6 +114,9 @@ func (a *agent) serve(r request) {
 	}
 	if r.Signal != 0 {
 		a.signal(r.Signal, "by ringrun")
+	}
+	if r.Doctor != nil {
+		a.examine(*r.Doctor)
 	}
 	if r.Start == nil {
 		return

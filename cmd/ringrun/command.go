@@ -42,6 +42,7 @@ Commands, for the run that has a peer at ADDR; without ADDR, the only one here:
 Others:
   ringrun autopsy [RUN|FOLDER|ADDR]
                                tells why a run ended, or what happened to it
+  ringrun doctor [-H HOSTS]    tells what would keep a run from working, here or there
   ringrun audit FILE…          says whether every sample was used exactly once
   ringrun chaos PROG           lets faults happen to a run, and checks its promises
   ringrun man                  prints the manual page
@@ -78,6 +79,8 @@ func newCommand() *cli.Command {
 		Commands: []*cli.Command{
 			statusCommand(), topCommand(), stacksCommand(), logsCommand(), stopCommand(), ticketCommand(), traceCommand(), autopsyCommand(),
 			drainCommand(), auditCommand(), chaosCommand(), witnessCommand(), manual(),
+			statusCommand(), topCommand(), stacksCommand(), logsCommand(), stopCommand(), ticketCommand(), traceCommand(),
+			drainCommand(), auditCommand(), chaosCommand(), witnessCommand(), doctorCommand(), manual(),
 			{Name: "_agent", Hidden: true, Action: func(context.Context, *cli.Command) error { return runAgent() }},
 			{Name: "_guard", Hidden: true, Action: func(context.Context, *cli.Command) error { return runGuard() }},
 			{Name: "_gate", Hidden: true, SkipFlagParsing: true, Action: func(_ context.Context, c *cli.Command) error {

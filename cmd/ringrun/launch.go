@@ -54,7 +54,7 @@ func runJob(ctx context.Context, c *cli.Command) error {
 	}
 	defer j.audit.close()
 	if err := j.connect(ctx, prog, g); err != nil {
-		return err
+		return pointToDoctor(err, o.hosts)
 	}
 	err = j.run(signals)
 	j.refer(err)

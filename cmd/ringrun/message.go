@@ -4,6 +4,7 @@ import (
 	"syscall"
 
 	"github.com/ringrun/ringrun/elastic/blackbox"
+	"github.com/ringrun/ringrun/cmd/ringrun/doctor"
 )
 
 // The launcher and an agent talk in JSON, one object a line: requests on the
@@ -16,6 +17,8 @@ type request struct {
 	Start  *start         `json:"start,omitempty"`
 	Detach bool           `json:"detach,omitempty"` // stay without the launcher until the last worker has ended
 	Signal syscall.Signal `json:"signal,omitempty"` // to the process groups of all workers
+
+	Doctor *doctor.Request `json:"doctor,omitempty"` // answered by evDoctor
 }
 
 // start describes one worker.
@@ -47,6 +50,7 @@ const (
 	evReport  = "report"  // Worker, Line: JSON from the worker's RINGRUN_REPORT
 	evExited  = "exited"  // Worker, Status or Signal
 	evNote    = "note"    // Text, for the user
+	evDoctor  = "doctor"  // Doctor
 	evLost    = "lost"    // Text; made by the launcher when the agent is gone
 )
 
@@ -60,4 +64,6 @@ type event struct {
 	Signal syscall.Signal `json:"signal,omitempty"`
 	End    *blackbox.End  `json:"end,omitempty"` // more of evExited, for an autopsy
 	SSH    string         `json:"ssh,omitempty"` // the agent's SSH_CONNECTION: client, port, server, port
+
+	Doctor *doctor.Reply `json:"doctor,omitempty"`
 }

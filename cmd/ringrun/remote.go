@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ringrun/ringrun/cmd/ringrun/doctor"
 )
 
 const (
@@ -36,7 +38,7 @@ const marker = "ringrun-says "
 
 // reach makes sure that a host answers, and can run what runs here.
 func reach(ctx context.Context, h host, g *guard) (*remote, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, reachWait, fmt.Errorf("no answer within %v", reachWait))
+	ctx, cancel := context.WithTimeoutCause(ctx, reachWait, noAnswer(h))
 	defer cancel()
 	r := &remote{host: h, guard: g}
 	said, err := r.script(ctx, nil, `
@@ -140,7 +142,7 @@ func (r *remote) script(ctx context.Context, stdin io.Reader, text string) (map[
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
 	if err := runGuarded(cmd, r.guard); err != nil {
-		return nil, shellError(ctx, err, stderr.Bytes())
+		return nil, shellError(ctx, r.host.name, err, stderr.Bytes())
 	}
 	said := map[string]string{}
 	for line := range strings.Lines(stdout.String()) {
@@ -165,10 +167,14 @@ func (h host) shell(ctx context.Context, script string) *exec.Cmd {
 		h.name, "exec sh -c "+quote(script))
 }
 
-// shellError prefers what ssh or srun said last to the fact that it failed.
-func shellError(ctx context.Context, err error, stderr []byte) error {
+// shellError prefers what ssh or srun said, and what that means, to the fact that
+// it failed.
+func shellError(ctx context.Context, host string, err error, stderr []byte) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
+	}
+	if t := doctor.Explain(host, string(stderr)+"\n"+err.Error()); t != nil {
+		return t
 	}
 	if last := lastLine(stderr); last != "" {
 		return errors.New(last)

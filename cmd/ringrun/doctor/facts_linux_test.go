@@ -1,0 +1,46 @@
+package doctor
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestGather(t *testing.T) {
+	dir := t.TempDir()
+	f := Gather(t.Context(), Query{Names: []string{"localhost"}, Dirs: []string{dir, filepath.Join(dir, "file", "x")}})
+	if f.Kernel == "" || f.Cores < 1 || f.Memory == 0 || f.Files == 0 || len(f.Names["localhost"]) == 0 || f.Loopback != "" {
+		t.Errorf("this host: %+v", f)
+	}
+	if d := f.Folders[len(f.Folders)-1]; d.Error != "" || !d.Sized || d.Free == 0 {
+		t.Errorf("folder that can be made: %+v", d)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "no"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if d := lookInto(filepath.Join(dir, "no", "x"), UseData); d.Error == "" || !d.Sized {
+		t.Errorf("a folder under a file: %+v", d)
+	}
+}
+
+// The narrowest of a group and those above it counts.
+func TestConfine(t *testing.T) {
+	root := t.TempDir()
+	for name, text := range map[string]string{
+		"a/b/cpu.max": "400000 100000\n", "a/cpu.max": "150000 100000\n", "cpu.max": "max 100000\n",
+		"a/b/memory.max": "max\n", "a/memory.max": "1000\n", "a/memory.current": "400\n",
+	} {
+		file := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := Facts{Memory: 5000}
+	f.confine("1:name=x:/y\n0::/a/b\n", root)
+	if f.Quota != 1.5 || f.Memory != 600 {
+		t.Errorf("quota %v, memory %d; want 1.5, 600", f.Quota, f.Memory)
+	}
+}
