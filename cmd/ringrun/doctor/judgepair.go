@@ -96,6 +96,8 @@ func because(q Pair, w Way) string {
 	switch {
 	case net.ParseIP(w.Addr).IsLoopback():
 		return fmt.Sprintf("%s is known by a loopback address only, which means every host itself", q.To)
+	case slices.Contains(q.FromFacts.Addrs, w.Addr):
+		return fmt.Sprintf("both hosts have the address %s, so what %s sends there never leaves it", w.Addr, q.From)
 	case w.TCP == Refused:
 		return fmt.Sprintf("a firewall rejects the connection, or %s is also the address of another machine: %s listens there", w.Addr, q.To)
 	case w.TCP == Silent:
@@ -120,6 +122,8 @@ func remedy(q Pair, w Way) string {
 	switch {
 	case net.ParseIP(w.Addr).IsLoopback():
 		return "name the hosts in -H by addresses of their network"
+	case slices.Contains(q.FromFacts.Addrs, w.Addr):
+		return "give each host an address of its own, or name them in -H by addresses that differ"
 	case w.TCP == Unreachable:
 		return fmt.Sprintf("ip route get %s on %s; ip addr on %s", w.Addr, q.From, q.To)
 	case w.TCP == Stranger:
