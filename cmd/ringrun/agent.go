@@ -10,8 +10,8 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"github.com/ringrun/ringrun/cmd/ringrun/doctor"
+	"golang.org/x/sys/unix"
 )
 
 const (

@@ -3,8 +3,8 @@ package main
 import (
 	"syscall"
 
-	"github.com/ringrun/ringrun/elastic/blackbox"
 	"github.com/ringrun/ringrun/cmd/ringrun/doctor"
+	"github.com/ringrun/ringrun/elastic/blackbox"
 )
 
 // The launcher and an agent talk in JSON, one object a line: requests on the
