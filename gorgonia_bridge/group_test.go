@@ -24,6 +24,7 @@ type event struct {
 	Event string
 	Addr  string
 	Peers []string
+	Error string
 }
 
 type reports func(event)
@@ -44,6 +45,7 @@ type cluster struct {
 	founded chan struct{} // closed when the first peer listens,
 	addr    string        // here
 	heard   func(e event) // what the first peer reports, if not nil
+	verify  int           // steps from one look at the parameters to the next; see elastic.Config
 }
 
 func newCluster(t testing.TB) *cluster {
@@ -66,7 +68,7 @@ func (c *cluster) report(e event) {
 func (c *cluster) run(i, size int, train func(i int, ctx context.Context, g *elastic.Group) error) error {
 	cfg := elastic.Config{
 		Membership: membership.Config{ID: fmt.Sprintf("p%d", i), Run: c.t.Name(), Secret: []byte("a secret of the test")},
-		Size:       size,
+		Size:       size, VerifyEvery: c.verify,
 	}
 	if i == 0 {
 		cfg.Membership.Found = true
@@ -210,6 +212,51 @@ func TestGroupTrainsWithoutShards(t *testing.T) {
 		if w.bridge.ParamsHash() != ws[0].bridge.ParamsHash() {
 			t.Errorf("peers do not end equal: %v and %v", w.weights(t), ws[0].weights(t))
 		}
+	}
+}
+
+// A bit of one peer's parameters flips: who and which parameter is said, once, and
+// in the end all are equal.
+func TestBitFlipIsHealed(t *testing.T) {
+	train := func(flip bool) (said []string) {
+		c := newCluster(t)
+		c.verify = 2
+		c.heard = func(e event) {
+			if e.Event == "diverged" {
+				said = append(said, e.Error)
+			}
+		}
+		ws := make([]*worker, 3)
+		errs := c.start(3, func(i int, ctx context.Context, g *elastic.Group) (err error) {
+			if ws[i], err = attached(t, g, netOptions{dtype: tensor.Float64, kind: tapeVM, seed: 1}, solvers["our Adam"]()); err != nil {
+				return err
+			}
+			once := false
+			return trainShards(ctx, g, ws[i], func(s elastic.Shard) error {
+				if flip && i == 1 && s.Step == 5 && !once {
+					once = true
+					w := ws[i].params[1].Value().Data().([]float64)
+					w[2] = math.Float64frombits(math.Float64bits(w[2]) ^ 1<<40)
+				}
+				return nil
+			})
+		})
+		if err := errors.Join(errs...); err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range ws {
+			if w.bridge.ParamsHash() != ws[0].bridge.ParamsHash() {
+				t.Errorf("peers do not end equal: %v and %v", w.weights(t), ws[0].weights(t))
+			}
+		}
+		return said
+	}
+	if said := train(false); len(said) > 0 {
+		t.Errorf("without a flip: %q", said)
+	}
+	said := train(true)
+	if want := `parameter "b0" of p1 differs from that of the others after step 6`; len(said) != 1 || !strings.Contains(said[0], want) {
+		t.Errorf("said %q, want one that has %q", said, want)
 	}
 }
 

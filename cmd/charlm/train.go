@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 
 	"gorgonia.org/gorgonia"
@@ -27,7 +28,7 @@ func train(ctx context.Context, g *elastic.Group, s settings, data *text, out io
 	}
 	m.start(b.VM())
 	defer m.vm.Close()
-	solver := b.Solver(s.solver())
+	solver := b.Solver(s.solver(g.LearningRateScale))
 	progress := newProgress(g, b, s, out)
 
 	for shard, err := range g.Shards(ctx, s.samples(data)) {
@@ -56,9 +57,12 @@ func (t *text) shaped(s shape) shape {
 	return s
 }
 
-func (s settings) solver() gorgonia.Solver {
+// solver returns AdamW, the rate of which grows with the root of how many times
+// -batch a step has.
+func (s settings) solver(times func() float64) gorgonia.Solver {
 	steps := int(s.steps)
 	return solver.NewAdamW(
+		solver.WithBatchScale(func() float64 { return math.Sqrt(times()) }, steps/20),
 		solver.WithSchedule(solver.WarmUp(solver.Cosine(s.lr, 0, steps), steps/20)),
 		solver.WithClipNorm(1),
 		solver.WithExclude(solver.Vectors),

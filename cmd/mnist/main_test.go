@@ -150,6 +150,21 @@ func numberOfPeersDoesNotMatter(t *testing.T, s settings) {
 	}
 }
 
+// With the policy that scales the batch, two peers train as one does with twice the
+// batch and twice the rate, warm-up included.
+func TestRateFollowsTheBatch(t *testing.T) {
+	s := settings{steps: 30, batch: 56, shard: 28, lr: 0.02, solver: "momentum", scale: 2, seed: 4, shape: shape{hidden: []int{12}}}
+	data, _ := generate(s.seed, 0, 500).split(400)
+	want := params(t, runPeers(t, 1, s, data)[0])
+	s.batch, s.scale = 28, 1
+	got := params(t, runPeers(t, 2, s, data, "scale")[0])
+	for i, x := range got {
+		if d := math.Abs(float64(x - want[i])); !(d <= 1e-4*(0.01+math.Abs(float64(want[i])))) {
+			t.Fatalf("parameter %d is %v, of one peer %v", i, x, want[i])
+		}
+	}
+}
+
 func params(t *testing.T, r *trained) []float32 {
 	t.Helper()
 	var b bytes.Buffer
@@ -174,8 +189,9 @@ func (f founder) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// runPeers trains with size peers in this process, over loopback.
-func runPeers(t *testing.T, size int, s settings, data *samples) []*trained {
+// runPeers trains with size peers in this process, over loopback, and maybe with a
+// policy for the batch.
+func runPeers(t *testing.T, size int, s settings, data *samples, policy ...string) []*trained {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -185,7 +201,7 @@ func runPeers(t *testing.T, size int, s settings, data *samples) []*trained {
 	start := func(i int, m membership.Config, report io.Writer) {
 		m.ID, m.Run, m.Secret = fmt.Sprintf("p%d", i), t.Name(), []byte("a secret of the test")
 		all.Go(func() {
-			errs[i] = elastic.Run(ctx, elastic.Config{Membership: m, Size: size, Report: report}, func(ctx context.Context, g *elastic.Group) (err error) {
+			errs[i] = elastic.Run(ctx, elastic.Config{Membership: m, Size: size, Report: report, Batch: strings.Join(policy, "")}, func(ctx context.Context, g *elastic.Group) (err error) {
 				results[i], err = train(ctx, g, s, data, io.Discard)
 				return err
 			})

@@ -29,7 +29,7 @@ func train(ctx context.Context, g *elastic.Group, s settings, data *samples, out
 	}
 	m.start(b.VM())
 	defer m.vm.Close()
-	solver := b.Solver(s.newSolver(data.count()))
+	solver := b.Solver(s.newSolver(data.count(), g.LearningRateScale))
 	progress := newProgress(g, b, s.shard, out)
 
 	for shard, err := range g.Shards(ctx, s.samples(data)) {

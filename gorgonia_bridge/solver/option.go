@@ -21,7 +21,9 @@ type hyper struct {
 	batch      float64
 	nesterov   bool
 	maxSkipped int
-	schedule   Schedule // nil: rate
+	schedule   Schedule       // nil: rate
+	times      func() float64 // nil: once; see WithBatchScale
+	warmup     int            // steps
 	exclude    func(name string, shape tensor.Shape) bool
 }
 
@@ -60,6 +62,20 @@ func WithSchedule(s Schedule) Option {
 	return Option{"WithSchedule", func(h *hyper) error {
 		if h.schedule = s; s == nil {
 			return errors.New("solver: WithSchedule is nil")
+		}
+		return nil
+	}}
+}
+
+// WithBatchScale multiplies the rate by what times returns in each step: how many
+// times the batch is as large as the one that the rate is for, say. In the first
+// warmup steps the factor grows from 1 to that, as in LinearScaling. times must
+// return the same on all peers, as elastic's Group.LearningRateScale does, which
+// follows the peers that come and go where the batch does.
+func WithBatchScale(times func() float64, warmup int) Option {
+	return Option{"WithBatchScale", func(h *hyper) error {
+		if h.times, h.warmup = times, warmup; times == nil || warmup < 0 {
+			return fmt.Errorf("solver: WithBatchScale with a function (%t) and %d steps", times != nil, warmup)
 		}
 		return nil
 	}}
@@ -170,7 +186,7 @@ func WithMaxSkipped(steps int) Option {
 }
 
 // common are the options that all solvers have.
-var common = []string{"WithLearnRate", "WithSchedule", "WithExclude", "WithClip", "WithClipNorm", "WithBatchSize", "WithMaxSkipped"}
+var common = []string{"WithLearnRate", "WithSchedule", "WithBatchScale", "WithExclude", "WithClip", "WithClipNorm", "WithBatchSize", "WithMaxSkipped"}
 
 // with applies the options of a solver of this name.
 func (h *hyper) with(solver string, takes []string, opts []Option) error {
@@ -197,7 +213,17 @@ func (h *hyper) rateAt(step int) (float64, error) {
 	if !notNegative(rate) {
 		return 0, fmt.Errorf("solver: the schedule gives a learning rate of %v for step %d", rate, step)
 	}
-	return rate, nil
+	if h.times == nil {
+		return rate, nil
+	}
+	times := h.times()
+	if !positive(times) {
+		return 0, fmt.Errorf("solver: the batch of step %d is %v times the usual", step, times)
+	}
+	if step < h.warmup {
+		times = 1 + float64((times-1)*float64(step))/float64(h.warmup)
+	}
+	return rate * times, nil
 }
 
 // String lists what differs from zero. A schedule shows as its first rate and a
@@ -222,6 +248,9 @@ func (h *hyper) String() string {
 		parts = append(parts, fmt.Sprintf("rate %v", h.rate))
 	} else {
 		parts = append(parts, fmt.Sprintf("rate from %v, schedule %08x", h.schedule(0), h.scheduleSum()))
+	}
+	if h.times != nil {
+		parts = append(parts, fmt.Sprintf("times the batch, %d steps of warm-up", h.warmup))
 	}
 	return strings.Join(parts, ", ")
 }

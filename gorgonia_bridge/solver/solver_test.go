@@ -407,3 +407,38 @@ func TestString(t *testing.T) {
 		t.Errorf("equal solvers are %s and %s", a, b)
 	}
 }
+
+// A batch that is three times as large makes the rate three times as large, after
+// a warm-up; what it cannot be is an error.
+func TestRateFollowsTheBatch(t *testing.T) {
+	for i, want := range []float64{0.1, 0.15, 0.2, 0.25, 0.3, 0.3} {
+		h := hyper{rate: 0.1}
+		if err := WithBatchScale(func() float64 { return 3 }, 4).set(&h); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := h.rateAt(i); err != nil || math.Abs(got-want) > 1e-15 {
+			t.Errorf("step %d: rate %v, %v; want %v", i, got, err, want)
+		}
+	}
+	times := 1.0
+	m, plain := newModel(tensor.Float64, 1), newModel(tensor.Float64, 1)
+	s, fast := NewSGD(WithLearnRate(0.1), WithBatchScale(func() float64 { return times }, 0)), NewSGD(WithLearnRate(0.1))
+	m.train(t, s, 0, 2)
+	plain.train(t, fast, 0, 2)
+	if !slices.Equal(m.weights(), plain.weights()) {
+		t.Error("a batch of the usual size changes the rate")
+	}
+	times = 4
+	m.train(t, s, 2, 4)
+	plain.train(t, NewSGD(WithLearnRate(0.4)), 2, 4)
+	if !slices.Equal(m.weights(), plain.weights()) {
+		t.Error("four times the batch is not four times the rate")
+	}
+	times = math.NaN()
+	if err := s.Step(m.valueGrads()); err == nil || !strings.Contains(err.Error(), "NaN times the usual") {
+		t.Errorf("error %v", err)
+	}
+	if err := NewSGD(WithBatchScale(nil, 1)).Step(m.valueGrads()); err == nil {
+		t.Error("no function is accepted")
+	}
+}
