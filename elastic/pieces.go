@@ -27,7 +27,13 @@ type manifest struct {
 }
 
 // piecesIn returns how many pieces a state has.
-func piecesIn(bytes int64) int { return int((bytes + pieceBytes - 1) / pieceBytes) }
+func piecesIn(bytes int64) int {
+	n := bytes / pieceBytes
+	if bytes%pieceBytes > 0 {
+		n++
+	}
+	return int(n)
+}
 
 // size returns the bytes in a piece: only the last one is shorter.
 func (m manifest) size(piece int) int {

@@ -162,6 +162,10 @@ func exchange(ctx context.Context, c *allreduce.Comm, mine status) ([]status, er
 	if err != nil {
 		return nil, err
 	}
+	return parseStatuses(texts)
+}
+
+func parseStatuses(texts [][]byte) ([]status, error) {
 	all := make([]status, len(texts))
 	for r, t := range texts {
 		if err := json.Unmarshal(t, &all[r]); err != nil {
