@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -34,7 +35,6 @@ type agent struct {
 
 	liveMu sync.Mutex
 	live   map[int]*worker // by process id
-	why    string          // the workers were asked to end, and how
 
 	hunger hunger
 }
@@ -113,7 +113,7 @@ func (a *agent) serve(r request) {
 		a.detach()
 	}
 	if r.Signal != 0 {
-		a.signal(r.Signal, "by ringrun")
+		a.signal(r.Signal, r.Only, "by ringrun")
 	}
 	if r.Doctor != nil {
 		a.examine(*r.Doctor)
@@ -140,21 +140,24 @@ func (a *agent) send(e event) {
 	_ = a.out.Encode(e)
 }
 
-// signal reaches the workers and all they have started in their groups.
-func (a *agent) signal(s syscall.Signal, why string) {
+// signal reaches the workers, or only some, and all they have started in their
+// groups.
+func (a *agent) signal(s syscall.Signal, only []int, why string) {
 	a.liveMu.Lock()
 	defer a.liveMu.Unlock()
-	a.why = unix.SignalName(s) + " " + why
-	for pid := range a.live {
-		_ = syscall.Kill(-pid, s) // gone already: nothing to do
+	for pid, w := range a.live {
+		if only == nil || slices.Contains(only, w.index) {
+			w.asked = unix.SignalName(s) + " " + why
+			_ = syscall.Kill(-pid, s) // gone already: nothing to do
+		}
 	}
 }
 
-// asked says how and why the workers were asked to end, "" if they were not.
-func (a *agent) asked() string {
+// asked says how and why a worker was asked to end, "" if it was not.
+func (a *agent) asked(w *worker) string {
 	a.liveMu.Lock()
 	defer a.liveMu.Unlock()
-	return a.why
+	return w.asked
 }
 
 func (a *agent) add(w *worker) {
@@ -180,7 +183,7 @@ func (a *agent) end() {
 		close(gone)
 	}()
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-		a.signal(s, "because its launcher was gone")
+		a.signal(s, nil, "because its launcher was gone")
 		grace := time.NewTimer(orphanGrace)
 		select {
 		case <-gone:

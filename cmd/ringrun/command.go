@@ -107,6 +107,8 @@ func optionFlags() []cli.Flag {
 			"[address]:slots for IPv6; localhost and this host's own name need no ssh (default: the nodes of the Slurm job we are in, " +
 			"by srun; else this host)"},
 		&cli.StringFlag{Name: "hostfile", Usage: "the hosts are in this `FILE`, one a line: name:slots, or name slots=N"},
+		&cli.StringFlag{Name: "hosts-from", Usage: "the hosts are what this `SCRIPT`, for a shell, prints, as in a hostfile; it is asked every two seconds: " +
+			"workers start on hosts and slots that are added, up to -max-n, and leave those that are not"},
 		&cli.StringFlag{Name: "join", Usage: "join the run that has a peer at `ADDR` (host:port), or that a ticket is for, instead of founding one"},
 		&cli.StringFlag{Name: "transport", Value: "auto", Usage: "how gradients travel: `auto|shm|tcp|rtc` (shared memory on one host, TCP between hosts; or WebRTC data channels)"},
 		&cli.StringFlag{Name: "tls", Value: "auto", Usage: "which TCP links are encrypted: `auto|always|never` (auto: those between hosts)"},

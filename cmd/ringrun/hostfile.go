@@ -17,9 +17,14 @@ func readHostFile(name string) ([]host, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseHostLines(string(text))
+}
+
+// parseHostLines reads the lines of such a file.
+func parseHostLines(text string) ([]host, error) {
 	var list []string
 	n := 0
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		n++
 		line, _, _ = strings.Cut(line, "#")
 		words := strings.Fields(line)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -40,6 +41,7 @@ type peer struct {
 	drained    bool   // it has left between two steps, as it was asked to
 	late       bool   // it was left out, and came back when the run was over
 	final      bool   // its failure would be that of an heir, too
+	leaving    bool   // its host or its slot is taken away
 	asked      bool   // somebody wanted it to end
 	seen       bool   // it was in a view
 	heir       bool   // it was started for the place of another
@@ -76,6 +78,14 @@ type job struct {
 	addrsOf  uint64   // its epoch
 	mourned  int      // dead workers whose places are not decided about
 	peersMu  sync.Mutex
+	sites    []*site
+	arrivals chan arrival
+	lists    chan []host
+	reach    func(context.Context, host) (*conn, error) // starts an agent
+	life     context.Context                            // ends with the job
+	endLife  context.CancelFunc
+	dialers  sync.WaitGroup
+	readers  sync.WaitGroup
 	agenda   *agenda
 
 	lastFew      uint64      // the epoch of the last view that had too few peers
@@ -93,8 +103,10 @@ type connEvent struct {
 }
 
 func newJob(o options, cred credential, recs records, out *printer) *job {
+	life, endLife := context.WithCancel(context.Background())
 	return &job{
 		opts: o, cred: cred, recs: recs, out: out,
+		life: life, endLife: endLife, arrivals: make(chan arrival), lists: make(chan []host),
 		addrs: o.join, agenda: newAgenda(),
 		views:  viewLog{founding: len(o.join) == 0 && o.n > 1, index: map[string]int{}, finished: map[string]bool{}},
 		events: make(chan connEvent),
@@ -104,14 +116,13 @@ func newJob(o options, cred credential, recs records, out *printer) *job {
 
 // run starts the workers and returns when none is left.
 func (j *job) run(signals <-chan syscall.Signal) error {
-	for _, s := range j.places() {
+	for _, s := range j.open() {
 		j.add(s)
 	}
-	var readers sync.WaitGroup
 	for _, c := range j.conns {
-		readers.Go(func() { c.read(func(e event) { j.pass(c, e) }) })
+		j.listen(c)
 	}
-	defer readers.Wait()
+	defer j.readers.Wait()
 	defer j.end()
 
 	j.deadline, j.hold = time.NewTimer(foundAfter), time.NewTimer(viewHold)
@@ -131,9 +142,18 @@ func (j *job) run(signals <-chan syscall.Signal) error {
 			j.tellViews(true)
 		case <-j.agenda.timer.C:
 			j.agenda.due()
+		case a := <-j.arrivals:
+			j.arrived(a)
+		case hosts := <-j.lists:
+			j.listed(hosts)
 		}
 	}
 	return j.verdict()
+}
+
+// listen passes on what an agent says.
+func (j *job) listen(c *conn) {
+	j.readers.Go(func() { c.read(func(e event) { j.pass(c, e) }) })
 }
 
 // begin starts the founder, or all workers if there is a group to join.
@@ -199,6 +219,11 @@ func (j *job) handle(e connEvent) {
 		j.out.note("%s", e.Text)
 	case evRefused:
 		j.peers[e.Worker].state = failed
+		if j.peers[e.Worker].heir {
+			j.out.note("worker %d does not start on host %s: %s", e.Worker, e.conn.host.name, e.Text)
+			j.bequeath(e.Worker, "not started")
+			return
+		}
 		j.fail("worker %d does not start on host %s: %s", e.Worker, e.conn.host.name, e.Text)
 	case evReport:
 		j.report(e.Worker, e.Line)
@@ -228,6 +253,9 @@ func (j *job) exited(i int, e event) {
 	switch {
 	case p.state == failed && p.heir && !p.seen && j.over:
 		p.state = dropped // it came when there was nobody to join
+	case p.state == failed && p.asked && !j.halting:
+		p.state = killed
+		j.out.note("worker %d, which was to leave, failed: %s", i, p.why)
 	case p.state == failed && p.late && !j.halting:
 		p.state = killed // the others do not need it
 		j.out.note("worker %d was left out and came back too late: %s", i, p.why)
@@ -243,6 +271,10 @@ func (j *job) exited(i int, e event) {
 	}
 	if j.heritable(p, e.Signal) {
 		j.bequeath(i, how)
+	}
+	j.dismiss(p.slot.site)
+	if p.leaving {
+		j.fill() // there is room for another
 	}
 	j.tellViews(false)
 }
@@ -270,10 +302,11 @@ func (j *job) lost(c *conn, why string) {
 	var gone []string
 	for i, p := range j.peers {
 		if p.conn == c && (p.state == running || p.state == waiting) {
-			p.state = killed
+			p.state, p.slot.taken = killed, false
 			gone = append(gone, fmt.Sprint(i))
 		}
 	}
+	defer j.vacate(c)
 	if len(gone) == 0 || j.kills > 1 {
 		return
 	}
@@ -297,6 +330,8 @@ func (j *job) left() int {
 // end lets the agents go and forgets the run.
 func (j *job) end() {
 	close(j.quit)
+	j.endLife()
+	j.dialers.Wait()
 	var all sync.WaitGroup
 	for _, c := range j.conns {
 		if !j.gone {

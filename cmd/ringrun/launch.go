@@ -48,6 +48,13 @@ func runJob(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	defer g.close()
+	var hosts *finder
+	if o.hostsFrom != "" {
+		hosts = &finder{script: o.hostsFrom, guard: g, note: newPrinter(os.Stdout, os.Stderr).note}
+		if err := o.settle(ctx, hosts); err != nil {
+			return err
+		}
+	}
 	j := newJob(o, cred, recs, newPrinter(os.Stdout, os.Stderr))
 	if j.audit, err = openAudit(o.audit); err != nil {
 		return err
@@ -55,6 +62,9 @@ func runJob(ctx context.Context, c *cli.Command) error {
 	defer j.audit.close()
 	if err := j.connect(ctx, prog, g); err != nil {
 		return pointToDoctor(err, o.hosts)
+	}
+	if hosts != nil {
+		j.dialers.Go(func() { j.watch(j.life, hosts) })
 	}
 	err = j.run(signals)
 	j.refer(err)
@@ -126,6 +136,16 @@ func (j *job) connect(ctx context.Context, prog program, g *guard) error {
 	exe, err := prog.build(ctx, g, j.out.note, os.Stderr)
 	if err != nil {
 		return err
+	}
+	j.reach = func(ctx context.Context, h host) (*conn, error) {
+		if h.local {
+			return j.agentOn(ctx, h, nil, exe, g)
+		}
+		r, err := reach(ctx, h, g)
+		if err != nil {
+			return nil, err
+		}
+		return j.agentOn(ctx, h, r, exe, g)
 	}
 	dialing, dctx := errgroup.WithContext(ctx)
 	conns := make([]*conn, len(j.opts.hosts))

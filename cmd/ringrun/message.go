@@ -17,6 +17,7 @@ type request struct {
 	Start  *start         `json:"start,omitempty"`
 	Detach bool           `json:"detach,omitempty"` // stay without the launcher until the last worker has ended
 	Signal syscall.Signal `json:"signal,omitempty"` // to the process groups of all workers
+	Only   []int          `json:"only,omitempty"`   // or of these
 
 	Doctor *doctor.Request `json:"doctor,omitempty"` // answered by evDoctor
 }

@@ -15,6 +15,8 @@ import (
 type options struct {
 	n          int
 	hosts      []host // where workers run; each has at least one
+	hostsFrom  string // a script that tells the hosts; "": they do not change
+	found      []host // all hosts that it has told first
 	place      []int  // worker to index in hosts
 	join       []string
 	transport  string
@@ -56,6 +58,7 @@ func parseOptions(c *cli.Command, raw []string) (options, error) {
 		transport:  c.String("transport"),
 		tls:        c.String("tls"),
 		codec:      c.String("codec"),
+		hostsFrom:  c.String("hosts-from"),
 		minN:       c.Int("min-n"),
 		maxN:       c.Int("max-n"),
 		minWait:    c.Duration("elastic-timeout"),
@@ -116,6 +119,9 @@ func (o *options) parsePlaces(c *cli.Command) error {
 			return usagef("-join %s: %w", c.String("join"), err)
 		}
 	}
+	if o.hostsFrom != "" {
+		return nil // the script is asked later
+	}
 	if len(o.hosts) == 0 {
 		o.n = max(o.n, 1)
 		o.hosts = []host{{name: "localhost", slots: o.n, local: true}}
@@ -133,6 +139,10 @@ func (o *options) parsePlaces(c *cli.Command) error {
 func findHosts(c *cli.Command, getenv func(string) string) ([]host, error) {
 	list, file := c.String("H"), c.String("hostfile")
 	switch {
+	case c.IsSet("hosts-from") && (c.IsSet("H") || c.IsSet("hostfile")):
+		return nil, usagef("-hosts-from, and -H or -hostfile: which of the two?")
+	case c.IsSet("hosts-from"):
+		return nil, nil
 	case c.IsSet("join") && !c.IsSet("H") && !c.IsSet("hostfile"):
 		return nil, nil
 	case c.IsSet("H") && c.IsSet("hostfile"):
@@ -175,7 +185,12 @@ func (o *options) validate() error {
 	if o.step != nil {
 		total = o.step.size
 	}
+	if o.hostsFrom != "" && total == 0 { // not known yet
+		total = o.minN
+	}
 	switch {
+	case o.hostsFrom != "" && o.detach:
+		return usagef("-hosts-from %s: the launcher asks it, and with -detach there is none", o.hostsFrom)
 	case o.minN < 1 || o.minN > total:
 		return usagef("-min-n %d: want 1 to %d, the number of workers", o.minN, total)
 	case o.maxN < 0 || o.maxN > 0 && o.maxN < total:

@@ -170,11 +170,18 @@ func (h host) shell(ctx context.Context, script string) *exec.Cmd {
 // shellError prefers what ssh or srun said, and what that means, to the fact that
 // it failed.
 func shellError(ctx context.Context, host string, err error, stderr []byte) error {
+	if ctx.Err() == nil {
+		if t := doctor.Explain(host, string(stderr)+"\n"+err.Error()); t != nil {
+			return t
+		}
+	}
+	return saidLast(ctx, err, stderr)
+}
+
+// saidLast prefers what a program said last to the fact that it failed.
+func saidLast(ctx context.Context, err error, stderr []byte) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
-	}
-	if t := doctor.Explain(host, string(stderr)+"\n"+err.Error()); t != nil {
-		return t
 	}
 	if last := lastLine(stderr); last != "" {
 		return errors.New(last)

@@ -75,7 +75,7 @@ func TestHostOutOfReach(t *testing.T) {
 
 func TestHostIsLost(t *testing.T) {
 	s := newStage(t).withHosts()
-	l := s.ringrun("-H", "localhost:2,b:1", workerProg(t), "-polite")
+	l := s.ringrun("-restart", "never", "-H", "localhost:2,b:1", workerProg(t), "-polite")
 	for _, w := range l.until(3, `^\[(\d)\] waiting (\d+) (\d+)`) {
 		if w[1] == "2" {
 			kill(t, w[3], syscall.SIGKILL)

@@ -162,6 +162,7 @@ func (j *job) found(addr string) {
 			j.start(i, nil, hostsOf([]string{addr}), "RINGRUN_JOIN="+addr)
 		}
 	}
+	j.fill() // hosts may have been added
 }
 
 func (j *job) record(p *peer, addr string) {

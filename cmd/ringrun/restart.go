@@ -16,18 +16,10 @@ const restartHold = 300 * time.Millisecond
 // A slot is a place on a host for one worker at a time. When that dies, an heir
 // takes its place: a new process, which joins the run.
 type slot struct {
-	conn  *conn
-	local int // its number on the host
+	site  *site
+	local int  // its number on the host
+	taken bool // by a worker, or one that is due, or it is left empty
 	wear  wear
-}
-
-// places makes the slots of the workers that the job begins with.
-func (j *job) places() []*slot {
-	slots := make([]*slot, len(j.opts.place))
-	for i, h := range j.opts.place {
-		slots[i] = &slot{conn: j.conns[h], local: j.localRank(i)}
-	}
-	return slots
 }
 
 // heritable reports whether the place of a worker that has ended may go to an
@@ -52,7 +44,7 @@ func (j *job) bequeath(i int, how string) {
 	j.mourned++
 	j.agenda.after(restartHold, func() {
 		j.mourned--
-		if !j.halting && !j.over && len(j.doors()) > 0 {
+		if !j.halting && !j.over && !p.slot.site.gone && len(j.doors()) > 0 {
 			j.replace(i, how)
 		}
 	})
@@ -65,14 +57,15 @@ func (j *job) replace(i int, how string) {
 	if n > j.opts.restart {
 		rest := p.slot.wear.rest(now)
 		j.out.note("worker %d (%s): its place on host %s has lost %d workers within %v, and stays empty for %v (-restart %d)",
-			i, how, p.slot.conn.host.name, n, round(now.Sub(p.slot.wear.first)), rest.Round(time.Minute), j.opts.restart)
+			i, how, p.slot.site.host.name, n, round(now.Sub(p.slot.wear.first)), rest.Round(time.Minute), j.opts.restart)
 		j.agenda.after(rest, func() {
-			if j.halting || j.over {
+			if j.halting || j.over || p.slot.site.gone {
 				return
 			}
-			j.out.note("the place of worker %d on host %s is tried again, by worker %d", i, p.slot.conn.host.name, len(j.peers))
+			j.out.note("the place of worker %d on host %s is tried again, by worker %d", i, p.slot.site.host.name, len(j.peers))
 			j.revive(j.inherit(p), 0)
 		})
+		j.fill() // there may be another place
 		return
 	}
 	wait := randomPause(n)
@@ -93,7 +86,8 @@ func (j *job) inherit(p *peer) (heir int) {
 // add adds a peer for a slot, which is still to be started.
 func (j *job) add(s *slot) int {
 	i := len(j.peers)
-	p := &peer{id: j.peerID(i), conn: s.conn, slot: s}
+	s.taken = true
+	p := &peer{id: j.peerID(i), conn: s.site.conn, slot: s}
 	j.peersMu.Lock()
 	j.peers = append(j.peers, p)
 	j.peersMu.Unlock()
@@ -115,6 +109,8 @@ func (j *job) revive(heir int, wait time.Duration) {
 			j.revive(heir, firstPause)
 		case j.over || len(doors) == 0:
 			h.state = dropped
+		case h.slot.site.conn == nil: // it is filled when there is an agent again
+			h.state, h.slot.taken = dropped, false
 		default:
 			j.startAt(heir, doors)
 		}
@@ -123,6 +119,7 @@ func (j *job) revive(heir int, wait time.Duration) {
 
 // startAt starts a worker that joins the run at one of these addresses.
 func (j *job) startAt(i int, doors []string) {
+	j.peers[i].conn = j.peers[i].slot.site.conn
 	j.start(i, nil, hostsOf(doors), "RINGRUN_JOIN="+strings.Join(doors, ","))
 }
 
@@ -154,6 +151,9 @@ func (j *job) learn(epoch uint64, addrs []string) {
 func (j *job) reviving() bool {
 	if j.over || j.halting || len(j.doors()) == 0 {
 		return false
+	}
+	if slices.ContainsFunc(j.sites, func(s *site) bool { return s.dialing && s.vacant() > 0 }) {
+		return true
 	}
 	return j.mourned > 0 || slices.ContainsFunc(j.peers, func(p *peer) bool { return p.state == due })
 }

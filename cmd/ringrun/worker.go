@@ -28,6 +28,7 @@ type worker struct {
 	report         *os.File
 	log            io.WriteCloser // keeps what it writes; may be nil
 	coroner        *coroner
+	asked          string // how and why it was asked to end; guarded by the liveMu of its agent
 }
 
 func startWorker(a *agent, s start) (*worker, error) {
@@ -101,7 +102,7 @@ func (w *worker) run(a *agent) {
 	})
 	asked := ""
 	err := reap(w.cmd, func() {
-		asked = a.asked()
+		asked = a.asked(w)
 		_ = syscall.Kill(-w.pid, syscall.SIGKILL) // what it started ends with it
 		a.remove(w)
 	})
