@@ -163,6 +163,7 @@ func (b *board) enter(w *Work) {
 	c := b.c
 	w.seq = c.next
 	c.next++
+	c.traceBegin(w)
 	c.launched++
 	c.flight += w.bytes
 	b.busy, b.inline = true, w
@@ -175,6 +176,9 @@ func (b *board) perform(ctx context.Context, w *Work) error {
 	b.ctx = ctx
 	err := b.do(w)
 	b.ctx = nil
+	if w.watched.tag != 0 {
+		c.traceEnd(w, time.Now(), err)
+	}
 	c.mu.Lock()
 	c.flight -= w.bytes
 	b.inline, b.spare.x = nil, Vector{}

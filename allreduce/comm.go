@@ -66,6 +66,8 @@ type Config struct {
 	// and 50 µs. Default 0: every peer sends 2(n-1)/n of the vector. The bits are
 	// the same.
 	SmallBytes int
+	// Trace hears of what this peer does; it may differ. Default: none.
+	Trace *Trace
 }
 
 // Comm runs collectives over one ring, and dies with it.
@@ -83,6 +85,7 @@ type Comm struct {
 	board   *board  // nil where peers do not share memory
 	buffers buffers
 	stats   counters
+	trace   *Trace // nil: nobody looks
 
 	parent   *Comm         // of which this is a group, or nil
 	root     *Comm         // the parent's parent, and so on
@@ -119,6 +122,7 @@ func New(r *ring.Ring, cfg Config) *Comm {
 		ring:     r,
 		config:   cfg,
 		codec:    cfg.Codec,
+		trace:    cfg.Trace,
 		limit:    cfg.InFlightBytes,
 		small:    cfg.SmallBytes,
 		rank:     r.Rank(),

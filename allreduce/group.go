@@ -137,7 +137,9 @@ func (c *Comm) checkGroups(all [][]int) error {
 
 // adopt returns the Comm over the ring of a group.
 func (c *Comm) adopt(r *ring.Ring) *Comm {
-	g := New(r, c.config)
+	cfg := c.config
+	cfg.Trace = nil
+	g := New(r, cfg)
 	g.parent, g.root = c, c.root
 	c.mu.Lock()
 	defer c.mu.Unlock()

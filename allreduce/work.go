@@ -34,6 +34,8 @@ type Work struct {
 
 	algorithm Algorithm // of an all-reduce or a barrier; set when the work is numbered
 
+	watched watched // by the Trace
+
 	mine []*lane // that whoever waits drives
 	room [2]*lane
 
@@ -82,6 +84,7 @@ func (w *Work) Ended() time.Time { return w.ended }
 func (w *Work) end(err error) {
 	w.err = err
 	w.ended = time.Now()
+	w.c.traceEnd(w, w.ended, err)
 	close(w.done)
 }
 
@@ -133,6 +136,7 @@ func (c *Comm) begin(ctx context.Context, w *Work, waits bool) (help, drive bool
 	w.seq = c.next
 	c.next++
 	c.choose(w)
+	c.traceBegin(w)
 	if c.err != nil {
 		w.end(c.err)
 		return false, false

@@ -1,9 +1,6 @@
 package ring
 
-import (
-	"fmt"
-	"time"
-)
+import "time"
 
 // The watch looks at every link eight times per Silence. It counts its own
 // ticks instead of reading a clock: a process that was itself stopped finds one
@@ -42,7 +39,7 @@ func (r *Ring) look(e *end) {
 		e.alive()
 	}
 	if e.count.silent(e.pulse.Load()) {
-		r.fail(fmt.Errorf("lane %d: %s has been silent for %v", e.lane, e.peer, r.silence))
+		r.fail(e.silent())
 	}
 }
 
@@ -56,7 +53,7 @@ func (e *end) alive() {
 		return
 	}
 	e.ring.running.Go(func() {
-		e.link.Send(Header{Kind: Alive, Epoch: e.ring.epoch}, nil)
+		e.link.Send(Header{Kind: Alive, Epoch: e.ring.epoch, Count: e.ring.pulse.say()}, nil)
 		e.sends.Add(1)
 		<-e.turn
 	})

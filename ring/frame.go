@@ -13,7 +13,7 @@ type Kind uint8
 const (
 	// Data carries a segment of a collective.
 	Data Kind = iota + 1
-	// Alive only shows that its sender still runs.
+	// Alive shows that its sender still runs. Count is its Pulse.
 	Alive
 	// Abort says why its sender breaks the ring; it is passed on all round.
 	Abort

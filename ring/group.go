@@ -39,7 +39,7 @@ func (r *Ring) Group(ctx context.Context, ranks []int, number int) (*Ring, error
 	}
 	g := newRing(Config{
 		Self: r.peers[r.rank], Peers: peers, Epoch: r.epoch, Transport: r.transport,
-		Lanes: len(r.lanes), Chords: len(r.chords) > 0, Silence: r.silence,
+		Lanes: len(r.lanes), Chords: len(r.chords) > 0, Silence: r.silence, Pulse: r.pulse,
 	})
 	g.seats, g.parent = number*seatsPerRing, r
 	for _, l := range slices.Concat(g.lanes, g.chords) { // r's neighbours watch each other

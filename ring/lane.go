@@ -75,6 +75,7 @@ type end struct {
 	pulse atomic.Uint32
 	sends atomic.Uint32 // frames sent
 	count beats         // belongs to ring.watch
+	heard atomic.Uint64 // see hear
 }
 
 func newEnd(r *Ring, peer string, lane int) *end {
@@ -154,6 +155,8 @@ func (e *end) admit(h Header) error {
 		return e.ring.Err()
 	}
 	switch h.Kind {
+	case Alive:
+		e.hear(h.Count)
 	case Abort:
 		return e.aborted(h)
 	case Bye: // nothing that we send is read any more

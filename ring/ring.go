@@ -34,6 +34,7 @@ type Config struct {
 	Lanes     int           // alike on all peers; default: what the transport says
 	Chords    bool          // alike on all peers; see Ring.Chords
 	Silence   time.Duration // a link that is silent for so long is broken; default 1 s
+	Pulse     Pulse         // what heartbeats tell; default: nothing
 }
 
 func (c Config) validate() error {
@@ -64,6 +65,7 @@ type Ring struct {
 	rank       int
 	epoch      uint64
 	silence    time.Duration
+	pulse      Pulse
 	frameBytes int
 	lanes      []*Lane
 	chords     []*Lane
@@ -138,6 +140,7 @@ func newRing(cfg Config) *Ring {
 		rank:       slices.Index(cfg.Peers, cfg.Self),
 		epoch:      cfg.Epoch,
 		silence:    cfg.Silence,
+		pulse:      cfg.Pulse,
 		frameBytes: MaxBody,
 		transport:  cfg.Transport,
 		done:       make(chan struct{}),
