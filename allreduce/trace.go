@@ -24,6 +24,10 @@ type Event struct {
 	Err          error
 }
 
+// Heard returns what the peers to which this one has links have told of themselves
+// last; see ring.Pulse.
+func (c *Comm) Heard() map[string]uint64 { return c.ring.Heard() }
+
 // watched is what a Work that is traced remembers.
 type watched struct {
 	tag   uint64

@@ -30,6 +30,7 @@ func (g *Group) boundary(ctx context.Context, gen *generation) error {
 		}
 		t.work, t.read, t.gap = nil, nil, all.gap()
 		g.clerk.compared(gen, all)
+		g.compareSpeed(gen, all)
 		if g.compareNotes(gen, all) {
 			return nil
 		}
@@ -59,7 +60,7 @@ func (g *Group) readNotes(ctx context.Context, gen *generation) (notes, error) {
 	if t.read != nil {
 		return t.read, nil
 	}
-	if err := t.work.Wait(ctx); err != nil {
+	if err := g.meter.await(ctx, t.work); err != nil {
 		if retry(ctx, err) {
 			return nil, nil
 		}
@@ -77,6 +78,7 @@ func (g *Group) note(gen *generation) note {
 	g.mu.Unlock()
 	n.Leaving = g.draining()
 	n.Steps, n.Pace = g.steps, g.meter.stepTime()
+	n.Pass, n.Why = g.meter.pass(), g.vitals.reason()
 	return n
 }
 

@@ -121,6 +121,7 @@ func (g *Group) checkpoint(gen *generation) {
 	if k.Dir == "" || !gen.writes || !k.due(g.steps) || k.writing() {
 		return
 	}
+	defer g.meter.inside("checkpoint", time.Now())
 	if err := g.beginWrite(); err != nil {
 		k.logger.Warn("no checkpoint", zap.Uint64("steps", g.steps), zap.Error(err))
 	}

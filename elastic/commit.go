@@ -167,6 +167,7 @@ func (g *Group) Commit(ctx context.Context, reduce func(c *allreduce.Comm, w Wei
 				return true, err
 			}
 			g.checkpoint(gen)
+			g.meter.count(gen.view.Epoch, gen.comm.Stats())
 			return true, g.boundary(ctx, gen)
 		}
 		if !retry(ctx, err) {
@@ -193,6 +194,7 @@ func (g *Group) apply(gen *generation, apply func() error) error {
 	g.steps++
 	g.meter.committed(g.steps)
 	g.recorder.committed(gen, g.steps)
+	g.meter.committed(g.steps, g.next.weights.Mine)
 	walk := 0
 	if g.ledger != nil {
 		walk = g.ledger.Epoch

@@ -42,7 +42,6 @@ import (
 	"github.com/ringrun/ringrun/membership"
 	"github.com/ringrun/ringrun/ring"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 )
 
 // Config says which group to join, and how its peers talk.
@@ -50,6 +49,7 @@ type Config struct {
 	Membership membership.Config
 	Transport  string        // "auto" (default: shared memory on one host, else TCP), "shm", "tcp" or "rtc"
 	Batch      string        // "constant" (default): Samples.Batch is of all peers together; "scale": of each; the same on all peers
+	Trace      bool          // keep what is traced from the first step on, for who asks in the first half minute
 	Codec      string        // "raw" (default), "half" or "zstd"; the same on all peers
 	Host       string        // the host that this peer is on; default: what the kernel says of boot and namespaces
 	Size       int           // peers to wait for before the first step; default 1
@@ -231,12 +231,13 @@ func FromEnv() (Config, error) {
 	if c.Checkpoint, err = checkpointFromEnv(); err != nil {
 		return Config{}, err
 	}
-	if s := os.Getenv("RINGRUN_REPORT_STEPS"); s != "" {
-		if c.ReportSteps, err = strconv.ParseBool(s); err != nil {
-			return Config{}, fmt.Errorf("elastic: RINGRUN_REPORT_STEPS is %q, want 1 or 0", s)
-		}
+	if c.ReportSteps, err = boolFromEnv("RINGRUN_REPORT_STEPS"); err != nil {
+		return Config{}, err
 	}
-	if c.Logger, err = logger(os.Getenv("RINGRUN_LOG")); err != nil {
+	if c.Trace, err = boolFromEnv("RINGRUN_TRACE"); err != nil {
+		return Config{}, err
+	}
+	if c.Logger, err = logger(os.Getenv("RINGRUN_LOG"), os.Getenv("RINGRUN_LOG_FORMAT")); err != nil {
 		return Config{}, err
 	}
 	if s := os.Getenv("RINGRUN_REPORT"); s != "" {
@@ -263,17 +264,17 @@ func durationFromEnv(name string) (time.Duration, error) {
 	return d, nil
 }
 
-func logger(level string) (*zap.Logger, error) {
-	if level == "" {
-		level = "warn"
+// boolFromEnv returns false if the variable is not set.
+func boolFromEnv(name string) (bool, error) {
+	s := os.Getenv(name)
+	if s == "" {
+		return false, nil
 	}
-	l, err := zapcore.ParseLevel(level)
+	b, err := strconv.ParseBool(s)
 	if err != nil {
-		return nil, fmt.Errorf("elastic: RINGRUN_LOG is %q, want debug, info, warn or error", level)
+		return false, fmt.Errorf("elastic: %s is %q, want 1 or 0", name, s)
 	}
-	enc := zap.NewDevelopmentEncoderConfig()
-	enc.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
-	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(enc), zapcore.Lock(os.Stderr), l)), nil
+	return b, nil
 }
 
 // Run joins the group, calls train, and leaves. It returns the error of train,
@@ -315,13 +316,21 @@ func Run(ctx context.Context, cfg Config, train func(ctx context.Context, g *Gro
 	report.listening(s.node.ID(), s.node.Addr())
 	g := newGroup(cfg, report, s, allreduce.Config{Codec: coder, SmallBytes: smallBytes})
 	g.arena, g.recorder, g.meter.box = arena, rec, rec
+	g.arena = arena
+	if cfg.Trace {
+		g.meter.trace.record()
+	}
 	in.group.Store(g)
+	id := s.node.ID()
+	g.where.id.Store(&id)
+	place(cfg.Logger, g)
 	ctx, cancel := context.WithCancelCause(ctx)
 	var running sync.WaitGroup
 	running.Go(func() { g.manage(ctx) })
 	running.Go(func() { g.heedDrain(ctx, cancel) })
 	running.Go(func() { g.watchStalls(ctx) })
 	recorded := g.record(ctx)
+	running.Go(func() { g.vitals.run(ctx) })
 	err = train(ctx, g)
 	if err == nil {
 		err = g.finish(ctx)
@@ -334,6 +343,8 @@ func Run(ctx context.Context, cfg Config, train func(ctx context.Context, g *Gro
 	g.lastCheckpoint(err == nil || errors.Is(err, ErrDrained))
 	err = g.reportEnd(err)
 	recorded()
+	g.meter.enter(Waiting)
+	g.meter.trace.end()
 	g.leave()
 	return err
 }

@@ -45,12 +45,18 @@ func (g *Group) open(ctx context.Context, gen *generation) error {
 		Epoch:     gen.view.Epoch,
 		Transport: gen.links,
 		Silence:   g.cfg.Silence,
-		Chords:    g.cfg.Transport != "rtc", // whose links are slow to open
+		Pulse: ring.Pulse{
+			Say:  func() uint64 { return g.meter.doing().word() },
+			Read: func(word uint64) string { return parseDoing(word).String() },
+		},
+		Chords: g.cfg.Transport != "rtc", // whose links are slow to open
 	})
 	if err != nil {
 		return err
 	}
-	gen.comm = allreduce.New(r, g.comm)
+	cfg := g.comm
+	cfg.Trace = g.meter.trace.of(gen.view.Epoch, g.meter.step)
+	gen.comm = allreduce.New(r, cfg)
 	if err = g.reorder(ctx, gen); err == nil {
 		err = g.level(ctx, gen)
 	}

@@ -45,8 +45,14 @@ type Group struct {
 	changed chan struct{} // closed and replaced when any of them changes
 	ended   bool          // training is over: a broken ring is nobody's loss
 	known   uint64        // epoch of the newest view
+	slow    []Slow        // peers that are
 	ready   uint64        // epoch of the next view, whose ring stands; 0: none
 	out     bool          // the next view is without this peer
+
+	where struct { // for whoever logs
+		id  atomic.Pointer[string]
+		gen atomic.Pointer[generation]
+	}
 
 	drained  chan struct{} // closed by Drain
 	drainSet sync.Once
@@ -80,6 +86,8 @@ type Group struct {
 	strayed   atomic.Bool // the others went on without this peer, and it has not found them again
 	verifier  verifier
 	clerk     clerk
+	vitals    *vitals
+	pacer     pacer
 	confirmed time.Time
 	few       time.Time // since when there are fewer peers than Config.MinSize; zero: there are not
 	finishing bool      // all steps are committed; that others leave is no loss
@@ -100,7 +108,7 @@ type step struct {
 
 func newGroup(cfg Config, r *report, s *session, comm allreduce.Config) *Group {
 	return &Group{
-		cfg: cfg, comm: comm, report: r, meter: newMeter(), session: s, clerk: clerk{name: cfg.Audit, report: r},
+		cfg: cfg, comm: comm, report: r, meter: newMeter(), vitals: newVitals(), session: s, clerk: clerk{name: cfg.Audit, report: r},
 		verifier: verifier{every: uint64(max(cfg.VerifyEvery, 0))}, keeper: newKeeper(cfg.Checkpoint, cfg.Logger),
 		changed: make(chan struct{}), drained: make(chan struct{}),
 	}
@@ -167,6 +175,8 @@ func (g *Group) publish(gen *generation, err error) {
 	defer g.mu.Unlock()
 	if gen != nil {
 		g.now = gen
+		g.where.gen.Store(gen)
+		g.where.id.Store(&gen.view.Peers[gen.rank].ID)
 	}
 	g.err = err
 	g.change()

@@ -29,12 +29,22 @@ type Status struct {
 	StepTime  float64           `json:"step_time"`
 	Phase     Phase             `json:"phase"`
 	InPhase   float64           `json:"in_phase"`
+	Bucket    int               `json:"bucket"`  // all-reduces begun in this step
+	Buckets   int               `json:"buckets"` // in the step before
 	Spent     map[Phase]float64 `json:"spent"`
 	Sent      uint64            `json:"sent"` // bytes, in this view
 	Received  uint64            `json:"received"`
 	Uptime    float64           `json:"uptime"`
 	Memory    uint64            `json:"memory"` // bytes that Go has from the system
+
+	Pass  float64           `json:"pass"`            // what a pass computes
+	Why   string            `json:"why,omitempty"`   // what may slow this peer down
+	Slow  []Slow            `json:"slow,omitempty"`  // the peers of the view that are
+	Heard map[string]uint64 `json:"heard,omitempty"` // what neighbours have told last; see LastHeard
 }
+
+// LastHeard says what a word in Status.Heard means.
+func LastHeard(word uint64) string { return parseDoing(word).String() }
 
 // StatusPeer is one peer of the view.
 type StatusPeer struct {
@@ -48,7 +58,7 @@ type StatusPeer struct {
 //	POST /drain          lets this peer leave between two steps
 //	GET /stacks          what every goroutine does, as text
 //	GET /output          what it has printed lately; ?follow=1: and what comes
-//	GET /trace           every Span that ends, one JSON object a line
+//	GET /trace           every Span that ends; see SpanReader
 //	GET /clock           what time it is here
 //	POST /end            asks it to end, by SIGTERM; ?kill=1: kills it
 //	GET /blackbox        its black box, and those of which it has copies, see Boxes
@@ -70,6 +80,8 @@ func newInspector() *inspector {
 	in.mux.HandleFunc("GET /trace", in.trace)
 	in.mux.HandleFunc("GET /clock", clock)
 	in.mux.HandleFunc("POST /end", in.end)
+	in.mux.HandleFunc("GET /clock", in.clock)
+	in.mux.HandleFunc("POST /end", end)
 	in.mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	in.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	in.mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
@@ -112,9 +124,13 @@ func (g *Group) inspect() Status {
 		ID: g.id(), PID: os.Getpid(), Rank: -1,
 		Transport: g.cfg.Transport, Codec: g.cfg.Codec,
 		Steps: r.steps, StepTime: r.pace,
+		Bucket: r.bucket, Buckets: r.buckets, Pass: g.meter.pass().Seconds(), Slow: g.slowPeers(),
 		Phase: r.phase, InPhase: time.Since(r.since).Seconds(), Spent: map[Phase]float64{},
 	}
 	s.Host, _ = os.Hostname()
+	if why := g.vitals.reason(); why.cause != unknown {
+		s.Why = why.String()
+	}
 	for p, d := range r.spent {
 		s.Spent[p] = d.Seconds()
 	}
@@ -122,6 +138,7 @@ func (g *Group) inspect() Status {
 		s.Epoch, s.Rank, s.Peers = gen.view.Epoch, gen.rank, statusPeers(gen.view)
 		counts := gen.comm.Stats()
 		s.Sent, s.Received = counts.Sent, counts.Received
+		s.Heard = gen.comm.Heard()
 	}
 	memory := []metrics.Sample{{Name: "/memory/classes/total:bytes"}}
 	metrics.Read(memory)

@@ -28,6 +28,22 @@ type manager struct {
 	out       bool        // the group goes on without this peer
 	seated    bool        // this peer is in a view, or was, under its present ID
 	shut      int         // rings that did not open, one after another
+	change    time.Time   // since then the group changes; zero: it does not
+}
+
+// changing and changed enclose a change of the view, for the trace.
+func (m *manager) changing() {
+	if m.change.IsZero() {
+		m.change = time.Now()
+	}
+}
+
+func (m *manager) changed() {
+	v := m.now.view
+	m.g.meter.trace.tell(Span{
+		Track: Views, Name: fmt.Sprintf("view %d of %d", v.Epoch, len(v.Peers)), Step: m.g.meter.step(), Epoch: v.Epoch,
+	}, m.change, time.Now())
+	m.change = time.Time{}
 }
 
 // A prospect is a generation whose ring opens, or stands and waits.
@@ -109,6 +125,7 @@ func (m *manager) turn(ctx context.Context, t turn) error {
 	}
 	g := m.g
 	m.following = g.follow(ctx, t.view.Epoch)
+	m.changing()
 	if err := g.session.learn(t.view); err != nil {
 		return err
 	}
@@ -215,9 +232,11 @@ const (
 func (m *manager) broke(ctx context.Context) {
 	g, gen := m.g, m.now
 	m.now = nil
+	m.changing()
 	if !g.over() && !g.retired(gen) && ctx.Err() == nil {
 		g.recorder.note(blackbox.Event{Kind: blackbox.RingBroke, Epoch: gen.view.Epoch, Text: errorText(gen.comm.Err())})
 		g.say(gen, "ring broke", zap.Uint64("epoch", gen.view.Epoch), zap.Error(gen.comm.Err()))
+		g.saySilent(gen)
 	}
 	if !g.over() && ctx.Err() == nil {
 		g.session.node.Renew(gen.view.Epoch) // nothing happens if there is a later view
@@ -250,6 +269,7 @@ func (m *manager) settle(ctx context.Context) error {
 		m.following = g.follow(ctx, 0)
 	case m.next != nil && m.next.stands:
 		m.now, m.next = m.next.gen, nil
+		m.changed()
 		g.expect(0, false)
 		g.publish(m.now, nil)
 	}

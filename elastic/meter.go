@@ -1,8 +1,12 @@
 package elastic
 
 import (
+	"context"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/ringrun/ringrun/allreduce"
 )
 
 // A Phase is what a peer does at the moment.
@@ -18,6 +22,8 @@ const (
 // A meter knows in which phase a peer is and how long it has spent in each. Any
 // goroutine may read it.
 type meter struct {
+	trace *tracer
+
 	mu    sync.Mutex
 	now   Phase
 	since time.Time
@@ -28,10 +34,15 @@ type meter struct {
 
 	watchers []*watcher
 	box      *recorder
+	computed time.Duration   // spent[Computing] when the last step was committed
+	passes   []time.Duration // what a pass has taken in the last steps, newest last
+	reduced  time.Duration   // spent[Reducing] when the last step was committed
+	usual    float64         // seconds a step of that
+	counted  counted
 }
 
 func newMeter() *meter {
-	return &meter{now: Waiting, since: time.Now(), spent: map[Phase]time.Duration{}}
+	return &meter{now: Waiting, since: time.Now(), spent: map[Phase]time.Duration{}, trace: newTracer()}
 }
 
 // enter changes the phase and returns the one before.
@@ -41,7 +52,7 @@ func (m *meter) enter(p Phase) Phase {
 	now := time.Now()
 	was := m.now
 	m.spent[was] += now.Sub(m.since)
-	m.tell(was, m.since, now)
+	m.trace.tell(Span{Track: Phases, Name: string(was), Step: m.steps}, m.since, now)
 	m.now, m.since = p, now
 	m.box.pulse(p, now, m.steps)
 	return was
@@ -56,10 +67,24 @@ func (m *meter) alive() {
 
 // paceWeight is how much the newest step counts in the pace.
 const paceWeight = 0.2
+// inside notes what was done within a phase, since a time.
+func (m *meter) inside(name string, began time.Time) {
+	if m.trace.on.Load() {
+		m.trace.tell(Span{Track: Inside, Name: name, Step: m.step()}, began, time.Now())
+	}
+}
 
-// committed notes the end of a step.
-func (m *meter) committed(steps uint64) {
+// paceWeight is how much the newest step counts in the pace, and passesKept of how
+// many the typical pass is taken.
+const (
+	paceWeight = 0.2
+	passesKept = 8
+)
+
+// committed notes the end of a step with so many passes of this peer.
+func (m *meter) committed(steps uint64, passes float64) {
 	m.enter(Computing)
+	m.trace.step(true)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.last.IsZero() && steps == m.steps+1 {
@@ -68,8 +93,35 @@ func (m *meter) committed(steps uint64) {
 			m.pace = took
 		}
 		m.pace += paceWeight * (took - m.pace)
+		m.usual += paceWeight * ((m.spent[Reducing] - m.reduced).Seconds() - m.usual)
+		if passes > 0 {
+			if len(m.passes) == passesKept {
+				m.passes = append(m.passes[:0], m.passes[1:]...)
+			}
+			m.passes = append(m.passes, time.Duration(float64(m.spent[Computing]-m.computed)/passes))
+		}
 	}
+	m.computed, m.reduced = m.spent[Computing], m.spent[Reducing]
 	m.steps, m.last = steps, m.since
+}
+
+// pass returns how long a pass of this peer typically computes; 0: unknown.
+func (m *meter) pass() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.passes) < passesKept {
+		return 0
+	}
+	var sorted [passesKept]time.Duration
+	copy(sorted[:], m.passes)
+	slices.Sort(sorted[:])
+	return sorted[passesKept/2]
+}
+
+func (m *meter) step() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.steps
 }
 
 // stepTime returns how long the last few steps took, 0 if there were none.
@@ -79,20 +131,62 @@ func (m *meter) stepTime() time.Duration {
 	return time.Duration(m.pace * float64(time.Second))
 }
 
+// await waits for a work, and says so if it has to.
+func (m *meter) await(ctx context.Context, w *allreduce.Work) error {
+	select {
+	case <-w.Done():
+	default:
+		defer m.enter(m.enter(Waiting))
+	}
+	return w.Wait(ctx)
+}
+
+// count passes on how much has travelled with the last step.
+func (m *meter) count(epoch uint64, now allreduce.Stats) {
+	if !m.trace.on.Load() {
+		return
+	}
+	m.mu.Lock()
+	was, step, at := m.counted, m.steps, m.last
+	if was.epoch != epoch {
+		was.Stats = allreduce.Stats{}
+	}
+	m.counted = counted{now, epoch}
+	m.mu.Unlock()
+	m.trace.tell(Span{Track: Counts, Name: "bytes", Step: step, Epoch: epoch, Sent: now.Sent - was.Sent, Received: now.Received - was.Received}, at, at)
+}
+
+// counted is what had travelled in an epoch after a step.
+type counted struct {
+	allreduce.Stats
+	epoch uint64
+}
+
+// doing is what a heartbeat tells.
+func (m *meter) doing() doing {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return doing{m.now, m.steps, int(m.trace.begun.Load()), int(m.trace.buckets.Load())}
+}
+
 // A reading is what a meter says at one moment.
 type reading struct {
-	phase Phase
+	doing
 	since time.Time
 	spent map[Phase]time.Duration // in all, until now
 	steps uint64
 	pace  float64
+	usual float64
 }
 
 func (m *meter) read() reading {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
-	r := reading{phase: m.now, since: m.since, spent: map[Phase]time.Duration{}, steps: m.steps, pace: m.pace}
+	r := reading{
+		doing: doing{m.now, m.steps, int(m.trace.begun.Load()), int(m.trace.buckets.Load())},
+		since: m.since, spent: map[Phase]time.Duration{}, steps: m.steps, pace: m.pace, usual: m.usual,
+	}
 	for p, d := range m.spent {
 		r.spent[p] = d
 	}

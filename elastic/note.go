@@ -12,10 +12,10 @@ import (
 // those who are ready to change to another view: they have to know whether all
 // are.
 //
-//	+-------+-------+------+-------+---------+------------+-------+
-//	| flags | ready | pace | steps | reduced | state step | state |
-//	+-------+-------+------+-------+---------+------------+-------+
-//	  1       8       4      8       8         8            8       bytes, little-endian
+//	+-------+-------+------+-------+---------+------------+-------+------+-------+--------+
+//	| flags | ready | pace | steps | reduced | state step | state | pass | cause | amount |
+//	+-------+-------+------+-------+---------+------------+-------+------+-------+--------+
+//	  1       8       4      8       8         8            8       4      1       4        bytes, little-endian
 type note struct {
 	Out       bool          // the next view is without this peer
 	Leaving   bool          // it was asked to leave
@@ -26,10 +26,12 @@ type note struct {
 	Reduced   uint64        // hash of what was reduced since the note before
 	StateStep uint64        // after this step…
 	State     uint64        // …the state had this hash; both 0: not looked at
+	Pass      time.Duration // what a pass of this peer typically computes, in whole µs; 0: unknown
+	Why       reason        // what may slow it down
 }
 
 const (
-	noteBytes = 1 + 8 + 4 + 8 + 8 + 8 + 8
+	noteBytes = 1 + 8 + 4 + 8 + 8 + 8 + 8 + 4 + 1 + 4
 
 	noteOut     = 1
 	noteLeaving = 2
@@ -48,28 +50,36 @@ func (n note) encode() []byte {
 		b[0] |= noteKnows
 	}
 	b = binary.LittleEndian.AppendUint64(b, n.Ready)
-	b = binary.LittleEndian.AppendUint32(b, uint32(min(n.Pace.Microseconds(), 1<<32-1)))
+	b = binary.LittleEndian.AppendUint32(b, wholeMicros(n.Pace))
 	for _, x := range []uint64{n.Steps, n.Reduced, n.StateStep, n.State} {
 		b = binary.LittleEndian.AppendUint64(b, x)
 	}
-	return b
+	b = append(binary.LittleEndian.AppendUint32(b, wholeMicros(n.Pass)), byte(n.Why.cause))
+	return binary.LittleEndian.AppendUint32(b, n.Why.amount)
 }
+
+func wholeMicros(d time.Duration) uint32 { return uint32(min(d.Microseconds(), 1<<32-1)) }
 
 func parseNote(b []byte) (note, error) {
 	if len(b) != noteBytes || b[0] > noteOut|noteLeaving|noteKnows {
 		return note{}, fmt.Errorf("elastic: a note of %d bytes, %x", len(b), b[:min(len(b), 1)])
 	}
 	word := func(at int) uint64 { return binary.LittleEndian.Uint64(b[at:]) }
+	micros := func(at int) time.Duration {
+		return time.Duration(binary.LittleEndian.Uint32(b[at:])) * time.Microsecond
+	}
 	return note{
 		Out:       b[0]&noteOut != 0,
 		Leaving:   b[0]&noteLeaving != 0,
 		Knows:     b[0]&noteKnows != 0,
 		Ready:     word(1),
-		Pace:      time.Duration(binary.LittleEndian.Uint32(b[9:])) * time.Microsecond,
+		Pace:      micros(9),
 		Steps:     word(13),
 		Reduced:   word(21),
 		StateStep: word(29),
 		State:     word(37),
+		Pass:      micros(45),
+		Why:       reason{cause(b[49]), binary.LittleEndian.Uint32(b[50:])},
 	}, nil
 }
 

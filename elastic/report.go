@@ -38,7 +38,8 @@ type event struct {
 	// Record is a line of the audit.
 	Record *Record `json:"record,omitempty"`
 	Error  string  `json:"error,omitempty"`
-	For    string  `json:"for,omitempty"`  // for whom a stalled step waits
+	For    string  `json:"for,omitempty"` // for whom a stalled step waits; their IDs are in Peers
+	Slow   *Slow   `json:"slow,omitempty"`
 	File   string  `json:"file,omitempty"` // a checkpoint
 
 	// Of a step, see tell.
@@ -119,8 +120,19 @@ func randomBytes(n int) []byte {
 	return b
 }
 
-func (r *report) stalled(id string, steps uint64, who string) {
-	r.send(event{Event: "stalled", ID: id, Steps: steps, For: who})
+// stalled says for whom a step waits: their IDs, and what they do.
+func (r *report) stalled(id string, steps uint64, who []string, what string) {
+	r.send(event{Event: "stalled", ID: id, Steps: steps, Peers: who, For: what})
+}
+
+// silent says that a peer has been given up, because nothing was heard of it.
+func (r *report) silent(id, who, why string) {
+	r.send(event{Event: "silent", ID: id, Peers: []string{who}, Error: why})
+}
+
+// slow says that a peer is slow, or has recovered.
+func (r *report) slow(what, id string, steps uint64, s Slow) {
+	r.send(event{Event: what, ID: id, Steps: steps, Slow: &s})
 }
 
 // diverged says who held other bits than the rest.

@@ -50,6 +50,7 @@ func (g *Group) sync(ctx context.Context) (*generation, error) {
 		switch {
 		case err == nil:
 			gen.shared, gen.talk = true, talk{gap: 1}
+			g.meter.trace.step(false)
 			return gen, nil
 		case !retry(ctx, err):
 			return nil, err
@@ -90,6 +91,7 @@ func (g *Group) share(ctx context.Context, gen *generation) error {
 	if g.bound {
 		g.next = step{} // its passes were another ring's
 	}
+	defer g.meter.inside("agree on the state", began)
 	mine, err := g.status(gen)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package elastic
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -11,17 +12,22 @@ import (
 	"time"
 
 	"github.com/ringrun/ringrun/membership"
+	"github.com/ringrun/ringrun/ring"
 	"go.uber.org/zap"
 )
 
 const (
 	stallTime  = time.Second // of waiting for others, from which on they are named
-	stallCheck = stallTime / 4
-	stallAsk   = stallTime / 2 // for a peer to say what it does
+	stallCheck = stallTime / 5
+	stallAsk   = 2 * stallTime / 5 // for a peer to say what it does
+	usualTimes = 1.5               // of what reducing takes usually; below that nobody is named
 )
 
+// A blocker keeps others waiting.
+type blocker struct{ id, what string }
+
 // watchStalls names those for whom this peer waits: while gradients should
-// travel, whoever still computes, or does not answer.
+// travel, or the group should agree, whoever still computes, or does not answer.
 func (g *Group) watchStalls(ctx context.Context) {
 	client, err := membership.ControlClient(g.cfg.Membership.Secret, g.node().Run())
 	if err != nil {
@@ -31,7 +37,7 @@ func (g *Group) watchStalls(ctx context.Context) {
 	defer client.CloseIdleConnections()
 	tick := time.NewTicker(stallCheck)
 	defer tick.Stop()
-	told := ""
+	var told []string
 	for {
 		select {
 		case <-tick.C:
@@ -39,52 +45,107 @@ func (g *Group) watchStalls(ctx context.Context) {
 			return
 		}
 		r := g.meter.read()
-		patience := max(stallTime, time.Duration(r.pace*float64(time.Second)))
-		if r.phase != Reducing || time.Since(r.since) < patience {
-			told = ""
+		patience := max(stallTime, time.Duration(usualTimes*r.usual*float64(time.Second)))
+		if r.phase != Reducing && r.phase != Waiting || time.Since(r.since) < patience {
+			told = nil
 			continue
 		}
-		if who := g.blockers(ctx, client); who != "" && who != told {
+		all := g.blockers(ctx, client)
+		who, what := make([]string, len(all)), make([]string, len(all))
+		for i, b := range all {
+			who[i], what[i] = b.id, fmt.Sprintf("%s (%s)", b.id, b.what)
+		}
+		if len(who) > 0 && !slices.Equal(who, told) && ctx.Err() == nil {
 			told = who
-			g.cfg.Logger.Warn("this step waits for others", zap.Uint64("step", r.steps),
-				zap.Duration("waits", time.Since(r.since).Round(time.Millisecond)), zap.String("for", who))
-			g.report.stalled(g.id(), r.steps, who)
+			g.sayStalled(r, who, strings.Join(what, ", "))
 		}
 	}
+}
+
+func (g *Group) sayStalled(r reading, who []string, what string) {
+	g.cfg.Logger.Warn("this step waits for others", zap.Uint64("step", r.steps),
+		zap.Duration("waits", time.Since(r.since).Round(time.Millisecond)), zap.String("for", what))
+	g.report.stalled(g.id(), r.steps, who, what)
 }
 
 // blockers asks all peers of the view what they do, and describes those who keep
 // the others waiting.
-func (g *Group) blockers(ctx context.Context, client *http.Client) string {
+func (g *Group) blockers(ctx context.Context, client *http.Client) []blocker {
 	gen := g.current()
 	if gen == nil {
-		return ""
+		return nil
 	}
-	names := make([]string, len(gen.view.Peers))
+	said := make([]Status, len(gen.view.Peers))
+	errs := make([]error, len(said))
 	var asking sync.WaitGroup
 	for i, p := range gen.view.Peers {
 		if i != gen.rank {
-			asking.Go(func() { names[i] = blocks(ctx, client, p) })
+			asking.Go(func() {
+				ctx, cancel := context.WithTimeout(ctx, stallAsk)
+				defer cancel()
+				said[i], errs[i] = AskStatus(ctx, client, p.Addr)
+			})
 		}
 	}
 	asking.Wait()
-	return strings.Join(slices.DeleteFunc(names, func(s string) bool { return s == "" }), ", ")
+	heard := gen.comm.Heard() // what those who do not answer have said to their neighbours
+	for _, s := range said {
+		for id, word := range s.Heard {
+			heard[id] = max(heard[id], word)
+		}
+	}
+	var all []blocker
+	for i, p := range gen.view.Peers {
+		if i == gen.rank {
+			continue
+		}
+		if what := blocks(said[i], errs[i], heard[p.ID]); what != "" {
+			all = append(all, blocker{p.ID, what})
+		}
+	}
+	return all
 }
 
 // blocks describes a peer that keeps others waiting, and is "" for one that
 // waits as well.
-func blocks(ctx context.Context, client *http.Client, p membership.Peer) string {
-	ctx, cancel := context.WithTimeout(ctx, stallAsk)
-	defer cancel()
-	s, err := AskStatus(ctx, client, p.Addr)
+func blocks(s Status, err error, heard uint64) string {
 	switch {
+	case err != nil && heard != 0:
+		return "does not answer; last heard " + LastHeard(heard)
 	case err != nil:
-		return p.ID + " (does not answer)"
+		return "does not answer"
 	case s.Phase == Reducing || s.Phase == Waiting:
 		return ""
 	default:
-		return fmt.Sprintf("%s (%s)", p.ID, s.Phase)
+		return s.Doing()
 	}
+}
+
+// Doing says what the peer does: "computing, 2.1s, last bucket 3 of 7".
+func (s Status) Doing() string {
+	in := time.Duration(s.InPhase * float64(time.Second))
+	unit := 100 * time.Millisecond
+	if in < time.Second {
+		unit = time.Millisecond
+	}
+	what := fmt.Sprintf("%s, %v", s.Phase, in.Round(unit))
+	if far := (doing{bucket: s.Bucket, buckets: s.Buckets}).progress(); far != "" {
+		what += ", " + far
+	}
+	if s.Why != "" {
+		what += "; " + s.Why
+	}
+	return what
+}
+
+// saySilent tells, on every peer, of one whose silence has broken the ring.
+func (g *Group) saySilent(gen *generation) {
+	abort, ok := errors.AsType[*ring.AbortError](gen.comm.Err())
+	if !ok || abort.About == "" {
+		return
+	}
+	g.cfg.Logger.Warn("a peer is silent", zap.String("silent", abort.About), zap.Uint64("epoch", gen.view.Epoch), zap.String("why", abort.Text))
+	g.report.silent(g.id(), abort.About, abort.Text)
 }
 
 // AskStatus asks the peer at addr how it is; see membership.ControlClient.

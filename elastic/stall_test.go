@@ -39,7 +39,7 @@ func TestStall(t *testing.T) {
 		}
 	}
 	for s := range got {
-		if !strings.HasSuffix(s, " waits for p1-0 (computing)") {
+		if !strings.Contains(s, " waits for p1-0 (computing, ") || !strings.Contains(s, "no bucket of 1") {
 			t.Error(s)
 		}
 	}

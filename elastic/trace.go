@@ -1,97 +1,251 @@
 package elastic
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/ringrun/ringrun/allreduce"
 )
 
-// A Span is a time during which a peer was in one phase.
-type Span struct {
-	Phase Phase  `json:"phase"`
-	Step  uint64 `json:"step"`  // committed before
-	Begin int64  `json:"begin"` // nanoseconds since 1970, by the peer's clock
-	End   int64  `json:"end"`
-	Lost  int    `json:"lost,omitempty"` // spans before this one that came too fast
+const (
+	watcherBytes = 4 << 20                // of spans that wait for somebody who reads them slowly
+	watcherWait  = 30 * time.Second       // for somebody to read what was recorded from the start
+	flushTime    = 100 * time.Millisecond // how often spans are sent
+	lastFlush    = 500 * time.Millisecond // for readers to take what came last
+)
+
+// A tracer passes on spans to those who watch. While nobody does, all it costs is
+// to find that out.
+type tracer struct {
+	on      atomic.Bool // somebody watches
+	base    time.Time   // the clock of a peer is this one, and does not jump
+	begun   atomic.Int32
+	buckets atomic.Int32 // all-reduces in the last step
+
+	mu       sync.Mutex
+	watchers []*watcher
+	first    *watcher      // has recorded from the start, and waits for a reader
+	names    []string      // of buckets
+	ended    chan struct{} // closed when no span will follow
+	readers  sync.WaitGroup
 }
 
-// watcherSpans is how many spans wait for somebody who reads them slowly.
-const watcherSpans = 1 << 14
-
-// A watcher hears of every span that ends.
+// A watcher keeps the spans that its reader has not taken yet.
 type watcher struct {
-	spans chan Span
-	lost  int // guarded by meter.mu
+	spans []byte
+	lost  uint64
 }
 
-func (m *meter) watch() *watcher {
-	w := &watcher{spans: make(chan Span, watcherSpans)}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.watchers = append(m.watchers, w)
+func newTracer() *tracer { return &tracer{base: time.Now(), ended: make(chan struct{})} }
+
+// record begins before anybody reads, and stops if nobody comes.
+func (t *tracer) record() {
+	w := &watcher{}
+	t.mu.Lock()
+	t.first = w
+	t.watchers = append(t.watchers, w)
+	t.on.Store(true)
+	t.mu.Unlock()
+	time.AfterFunc(watcherWait, func() {
+		t.mu.Lock()
+		unread := t.first == w
+		t.mu.Unlock()
+		if unread {
+			t.unwatch(w)
+		}
+	})
+}
+
+func (t *tracer) watch() *watcher {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if w := t.first; w != nil {
+		t.first = nil
+		return w
+	}
+	w := &watcher{}
+	t.watchers = append(t.watchers, w)
+	t.on.Store(true)
 	return w
 }
 
-func (m *meter) unwatch(w *watcher) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for i, v := range m.watchers {
+func (t *tracer) unwatch(w *watcher) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, v := range t.watchers {
 		if v == w {
-			m.watchers = append(m.watchers[:i:i], m.watchers[i+1:]...)
-			return
+			t.watchers = append(t.watchers[:i:i], t.watchers[i+1:]...)
+			break
 		}
 	}
+	if t.first == w {
+		t.first = nil
+	}
+	t.on.Store(len(t.watchers) > 0)
 }
 
-// tell passes on a span. It is called with m.mu held, and does not wait.
-func (m *meter) tell(p Phase, begin, end time.Time) {
-	for _, w := range m.watchers {
-		s := Span{Phase: p, Step: m.steps, Begin: begin.UnixNano(), End: end.UnixNano(), Lost: w.lost}
-		select {
-		case w.spans <- s:
-			w.lost = 0
-		default:
+// stamp is the time by the clock of this peer.
+func (t *tracer) stamp(at time.Time) int64 { return t.base.UnixNano() + int64(at.Sub(t.base)) }
+
+// tell passes on a span. It does not wait.
+func (t *tracer) tell(s Span, begin, end time.Time) {
+	if !t.on.Load() {
+		return
+	}
+	s.Begin, s.End = t.stamp(begin), t.stamp(end)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, w := range t.watchers {
+		if len(w.spans) > watcherBytes {
 			w.lost++
+			continue
 		}
+		s.Lost, w.lost = w.lost, 0
+		w.spans = s.AppendTo(w.spans)
 	}
 }
 
-// flushTime is how often spans are sent that would otherwise wait for more.
-const flushTime = 100 * time.Millisecond
+// take returns what a watcher has, and leaves it spare memory.
+func (t *tracer) take(w *watcher, spare []byte) []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := w.spans
+	w.spans = spare[:0]
+	return b
+}
 
-// trace sends every span that ends, one JSON object a line, as long as somebody
-// reads. It costs nothing while nobody does.
+// bucketNames says what the all-reduces of a step are called, in order.
+func (t *tracer) bucketNames(names []string) {
+	if !t.on.Load() {
+		return
+	}
+	t.mu.Lock()
+	t.names = names
+	t.mu.Unlock()
+}
+
+// of returns what a communicator tells of its collectives. Those that reduce are
+// counted in any case; tag is the number of one, and a bit.
+func (t *tracer) of(epoch uint64, step func() uint64) *allreduce.Trace {
+	return &allreduce.Trace{
+		Begins: func(kind string) (tag uint64) {
+			if kind == "all-reduce" {
+				tag = uint64(t.begun.Add(1)) << 1
+			}
+			if !t.on.Load() {
+				return 0
+			}
+			return tag | 1
+		},
+		Done: func(tag uint64, e allreduce.Event) {
+			t.tell(Span{
+				Track: Collectives, Name: t.collective(int(tag>>1), e.Kind), Step: step(), Epoch: epoch,
+				Seq: uint64(e.Seq), Bytes: uint64(e.Bytes), Algorithm: e.Algorithm.String(), Failed: e.Err != nil,
+			}, e.Began, e.Ended)
+		},
+	}
+}
+
+// collective names a collective; those that reduce in a step are buckets.
+func (t *tracer) collective(number int, kind string) string {
+	if number == 0 {
+		return kind
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if number <= len(t.names) {
+		return t.names[number-1]
+	}
+	return fmt.Sprintf("bucket %d", number-1)
+}
+
+// step begins to count buckets anew; done says whether the step was committed.
+func (t *tracer) step(done bool) {
+	n := t.begun.Swap(0)
+	if done {
+		t.buckets.Store(n)
+	}
+}
+
+// end lets readers take the last spans.
+func (t *tracer) end() {
+	close(t.ended)
+	gone := make(chan struct{})
+	go func() {
+		t.readers.Wait()
+		close(gone)
+	}()
+	late := time.NewTimer(lastFlush)
+	defer late.Stop()
+	select {
+	case <-gone:
+	case <-late.C:
+	}
+}
+
+// enter counts a reader, unless no span will follow.
+func (t *tracer) enter() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	select {
+	case <-t.ended:
+		return false
+	default:
+		t.readers.Add(1)
+		return true
+	}
+}
+
+// trace sends every span that ends, as long as somebody reads.
 func (in *inspector) trace(w http.ResponseWriter, r *http.Request) {
 	g := in.group.Load()
 	if g == nil {
 		http.Error(w, "this peer is joining", http.StatusServiceUnavailable)
 		return
 	}
-	watch := g.meter.watch()
-	defer g.meter.unwatch(watch)
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	flow, enc := http.NewResponseController(w), json.NewEncoder(w)
-	tick := time.NewTicker(flushTime)
-	defer tick.Stop()
-	if flow.Flush() != nil { // it has begun
+	if !g.meter.trace.enter() {
+		http.Error(w, "this peer has ended", http.StatusServiceUnavailable)
 		return
 	}
-	for {
+	defer g.meter.trace.readers.Done()
+	w.Header().Set("Content-Type", SpanType)
+	g.meter.trace.serve(r.Context(), w)
+}
+
+func (t *tracer) serve(ctx context.Context, to http.ResponseWriter) {
+	w := t.watch()
+	defer t.unwatch(w)
+	flow := http.NewResponseController(to)
+	tick := time.NewTicker(flushTime)
+	defer tick.Stop()
+	var spare []byte
+	for last := false; ; {
+		b := t.take(w, spare)
+		if _, err := to.Write(b); err != nil || flow.Flush() != nil || last {
+			return
+		}
+		spare = b
 		select {
-		case s := <-watch.spans:
-			if enc.Encode(s) != nil {
-				return
-			}
 		case <-tick.C:
-			if flow.Flush() != nil {
-				return
-			}
-		case <-r.Context().Done():
+		case <-t.ended:
+			last = true
+		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// clock says what time it is here, in nanoseconds since 1970.
-func clock(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, time.Now().UnixNano()) }
+// clock says what time it is here, in nanoseconds since 1970: by the clock of spans,
+// if there is a group already.
+func (in *inspector) clock(w http.ResponseWriter, _ *http.Request) {
+	now := time.Now()
+	if g := in.group.Load(); g != nil {
+		fmt.Fprint(w, g.meter.trace.stamp(now))
+		return
+	}
+	fmt.Fprint(w, now.UnixNano())
+}

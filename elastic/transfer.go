@@ -3,6 +3,7 @@ package elastic
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/ringrun/ringrun/allreduce"
 	"go.uber.org/zap"
@@ -19,6 +20,7 @@ import (
 // Nobody's state changes before everybody has everything, and a peer that loses
 // the ring meanwhile keeps the pieces that it has checked.
 func (g *Group) transfer(ctx context.Context, gen *generation, all []status, p plan) error {
+	defer g.meter.inside("state transfer", time.Now())
 	m, err := g.describe(ctx, gen, all[p.Source], p.Source)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package ring
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -12,6 +13,8 @@ type AbortError struct {
 	Peer string // who broke it
 	Code uint8  // as given to Fail; 0 when a link failed
 	Text string
+	// About is the peer that fell silent; empty when that is not why.
+	About string
 }
 
 func (e *AbortError) Error() string { return e.Peer + ": " + e.Text }
@@ -38,25 +41,26 @@ func (r *Ring) Fail(code uint8, text string) {
 // fail breaks the ring because of something that this peer saw itself.
 func (r *Ring) fail(why error) {
 	self := r.peers[r.rank]
-	h, text := abortFrame(r.rank, &AbortError{Peer: self, Text: why.Error()})
+	h, text := abortFrame(r.rank, -1, &AbortError{Peer: self, Text: why.Error()})
 	r.shut(fmt.Errorf("%w: epoch %d: %w", ErrBroken, r.epoch, why), h, text)
 }
 
 // abort breaks the ring for a reason given by this peer or by another.
 func (r *Ring) abort(why *AbortError) {
-	h, text := abortFrame(r.rankOf(why.Peer), why)
+	h, text := abortFrame(r.rankOf(why.Peer), slices.Index(r.peers, why.About), why)
 	r.shut(fmt.Errorf("%w: epoch %d: %w", ErrBroken, r.epoch, why), h, text)
 }
 
 // In an Abort frame Root is the rank of the peer that broke the ring, Op is the
-// code, and the body is the text.
-func abortFrame(rank int, why *AbortError) (Header, []byte) {
+// code, Count is one more than the rank of the peer that fell silent, if one did,
+// and the body is the text.
+func abortFrame(rank, about int, why *AbortError) (Header, []byte) {
 	text := why.Text
 	if len(text) > maxText {
 		text = text[:maxText]
 	}
 	text = strings.ToValidUTF8(text, "")
-	return Header{Kind: Abort, Op: why.Code, Root: uint32(rank)}, []byte(text)
+	return Header{Kind: Abort, Op: why.Code, Root: uint32(rank), Count: uint64(about + 1)}, []byte(text)
 }
 
 // aborted takes in an Abort frame, breaks the ring and so passes it on.
@@ -72,7 +76,11 @@ func (e *end) aborted(h Header) error {
 		return e.lost(err)
 	}
 	clean := strings.ToValidUTF8(string(text), "�")
-	r.abort(&AbortError{Peer: r.peers[h.Root], Code: h.Op, Text: clean})
+	why := &AbortError{Peer: r.peers[h.Root], Code: h.Op, Text: clean}
+	if n := h.Count; 0 < n && n <= uint64(len(r.peers)) {
+		why.About = r.peers[n-1]
+	}
+	r.abort(why)
 	return r.Err()
 }
 

@@ -39,7 +39,7 @@ func (r *Ring) look(e *end) {
 		e.alive()
 	}
 	if e.count.silent(e.pulse.Load()) {
-		r.fail(e.silent())
+		r.abort(e.silent())
 	}
 }
 

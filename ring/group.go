@@ -134,7 +134,7 @@ func (r *Ring) lastWords(why error) (Header, []byte) {
 		abort = &AbortError{Peer: self, Text: strings.TrimPrefix(why.Error(), fmt.Sprintf("%v: epoch %d: ", ErrBroken, r.epoch))}
 	}
 	if !slices.Contains(r.peers, abort.Peer) {
-		abort = &AbortError{Peer: self, Code: abort.Code, Text: abort.Error()}
+		abort = &AbortError{Peer: self, Code: abort.Code, Text: abort.Error(), About: abort.About}
 	}
-	return abortFrame(r.rankOf(abort.Peer), abort)
+	return abortFrame(r.rankOf(abort.Peer), slices.Index(r.peers, abort.About), abort)
 }

@@ -24,14 +24,14 @@ func (e *end) hear(word uint64) {
 	}
 }
 
-// silent is the error of a peer that has not been heard for Silence.
-func (e *end) silent() error {
+// silent says that the peer has not been heard for Silence.
+func (e *end) silent() *AbortError {
 	r := e.ring
-	word := r.Heard()[e.peer]
-	if word == 0 || r.pulse.Read == nil {
-		return fmt.Errorf("lane %d: %s has been silent for %v", e.lane, e.peer, r.silence)
+	text := fmt.Sprintf("lane %d: %s has been silent for %v", e.lane, e.peer, r.silence)
+	if word := r.Heard()[e.peer]; word != 0 && r.pulse.Read != nil {
+		text += "; last heard " + r.pulse.Read(word)
 	}
-	return fmt.Errorf("lane %d: %s has been silent for %v; last heard %s", e.lane, e.peer, r.silence, r.pulse.Read(word))
+	return &AbortError{Peer: r.peers[r.rank], About: e.peer, Text: text}
 }
 
 // Heard returns the last word of every peer to which this one has a link, if it

@@ -1,6 +1,7 @@
 package ring_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -35,7 +36,12 @@ func TestLastWord(t *testing.T) {
 		defer net.Resume("p1")
 		for _, i := range []int{0, 2, 3} {
 			<-rings[i].Done()
-			err := rings[i].Err().Error()
+			abort, ok := errors.AsType[*ring.AbortError](rings[i].Err())
+			if !ok || abort.About != "p1" {
+				t.Errorf("p%d: %v, want it to be about p1", i, rings[i].Err())
+				continue
+			}
+			err := abort.Text
 			if !strings.Contains(err, fmt.Sprintf("p1 has been silent for 2s; last heard at %d", now)) &&
 				!strings.Contains(err, fmt.Sprintf("p1 has been silent for 2s; last heard at %d", now-1)) {
 				t.Errorf("p%d: %v, it was stalled at %d", i, err, now)
