@@ -128,10 +128,11 @@ func optionFlags() []cli.Flag {
 		&cli.StringFlag{Name: "on-partition", Value: "pause", Usage: "when so many peers are silent, and not proven dead, that the others are no majority: " +
 			"`pause|stop|prefer=ID` (they wait; they end; of two halves, the one with that peer goes on)"},
 		&cli.StringFlag{Name: "log", Value: "warn", Usage: "what workers log of their group: `debug|info|warn`"},
+		&cli.StringFlag{Name: "log-format", Value: "console", Usage: "how they write that, and ringrun its own lines: `console|json`; json makes every line an object"},
 		&cli.StringFlag{Name: "config", Usage: "options and program are in this YAML `FILE`; the command line counts more"},
 		&cli.StringFlag{Name: "secret-file", Usage: "the run's secret is in this `FILE`, at least 16 bytes (default: RINGRUN_SECRET, " +
 			"in hex; else a fresh one, which later -join of the same user on this machine find by themselves)"},
-	}, checkpointFlags()...)
+	}, append(checkpointFlags(), traceFlags()...)...)
 }
 
 // helpFlags lists the flags as they are written here: with one dash.

@@ -43,6 +43,8 @@ func (j *job) env(p *peer) []string {
 		"RINGRUN_ON_DIVERGENCE="+o.diverged,
 		"RINGRUN_AUDIT="+j.audit.name,
 		"RINGRUN_LOG="+o.log,
+		"RINGRUN_LOG_FORMAT="+o.logFormat,
+		"RINGRUN_TRACE="+strconv.FormatBool(o.trace.file != ""),
 		"RINGRUN_ON_PARTITION="+o.partition,
 	)
 }

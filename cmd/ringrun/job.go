@@ -87,6 +87,8 @@ type job struct {
 	dialers  sync.WaitGroup
 	readers  sync.WaitGroup
 	agenda   *agenda
+	gone     bool // the job goes on without this launcher
+	blocks   blockLog
 
 	lastFew      uint64      // the epoch of the last view that had too few peers
 	lastDiverged string      // likewise
@@ -95,6 +97,7 @@ type job struct {
 	hold         *time.Timer // of the news of a view
 	unrecord     []func()
 	audit        auditFile
+	trace        *recorder // nil: none
 }
 
 type connEvent struct {

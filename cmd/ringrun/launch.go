@@ -77,6 +77,11 @@ func (j *job) refer(err error) {
 	if ended := new(interrupted); err != nil && nowhere == nil && !errors.As(err, ended) && isFolder(dir) {
 		j.out.note("ringrun autopsy %s tells what happened", j.cred.run())
 	}
+	if j.trace, err = j.traceRun(); err != nil {
+		return err
+	}
+	defer j.endTrace()
+	return j.run(signals)
 }
 
 // credential finds the secret of the run; a task of a Slurm step that is not the

@@ -33,7 +33,9 @@ type options struct {
 	diverged   string // what then
 	audit      string // file
 	log        string
+	logFormat  string
 	output     string
+	trace      traceOptions
 	detach     bool
 	partition  string // what to do then
 	secretFile string
@@ -69,6 +71,7 @@ func parseOptions(c *cli.Command, raw []string) (options, error) {
 		diverged:   c.String("on-divergence"),
 		audit:      c.String("audit"),
 		log:        c.String("log"),
+		logFormat:  c.String("log-format"),
 		output:     c.String("output"),
 		detach:     c.Bool("detach"),
 		partition:  c.String("on-partition"),
@@ -84,6 +87,9 @@ func parseOptions(c *cli.Command, raw []string) (options, error) {
 		return o, err
 	}
 	if o.checkpoint, err = parseCheckpoints(c); err != nil {
+		return o, err
+	}
+	if o.trace, err = parseTrace(c); err != nil {
 		return o, err
 	}
 	if err := o.validate(); err != nil {
@@ -174,6 +180,7 @@ func (o *options) validate() error {
 		{"tls", o.tls, []string{"auto", "always", "never"}},
 		{"codec", o.codec, []string{"raw", "half", "zstd"}},
 		{"log", o.log, []string{"debug", "info", "warn"}},
+		{"log-format", o.logFormat, []string{"console", "json"}},
 		{"batch-policy", o.batch, []string{"constant", "scale"}},
 		{"on-divergence", o.diverged, []string{"heal", "stop"}},
 	} {

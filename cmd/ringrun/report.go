@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+
+	"github.com/ringrun/ringrun/elastic"
 )
 
 // report takes what a worker tells about its group.
@@ -26,6 +28,7 @@ func (j *job) report(i int, line []byte) {
 		Late    bool
 		Final   bool
 		Record  json.RawMessage
+		Slow    *elastic.Slow
 	}
 	if err := json.Unmarshal(line, &r); err != nil {
 		j.out.note("worker %d reports what is not JSON: %q", i, line)
@@ -40,6 +43,8 @@ func (j *job) report(i int, line []byte) {
 	case "listening":
 		p.addr = r.Addr
 		j.record(p, r.Addr)
+		j.trace.add(elastic.StatusPeer{ID: r.ID, Addr: r.Addr})
+		j.record(r.Addr)
 		if i == 0 && !j.founded && !j.halting {
 			j.found(r.Addr)
 		}
@@ -73,6 +78,11 @@ func (j *job) report(i int, line []byte) {
 		j.stalled(r.Steps, r.For)
 	case "ending":
 		p.asked = true
+		j.stalled(r.Steps, r.Peers, r.For)
+	case "silent":
+		j.silent(r.Peers, r.Error)
+	case "slow", "recovered":
+		j.slow(r.Slow, r.Event == "slow")
 	case "failed":
 		p.why, p.late, p.final = r.Error, r.Late, r.Final
 	}

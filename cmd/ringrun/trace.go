@@ -1,20 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/ringrun/ringrun/elastic"
 	"github.com/urfave/cli/v3"
 )
 
@@ -37,42 +30,33 @@ func traceCommand() *cli.Command {
 	}
 }
 
-// A timeline is a file in Chrome's trace event format: an array of events, of
-// which each line holds one.
-type timeline struct {
-	mu     sync.Mutex
-	w      *bufio.Writer
-	events int
-	lost   int
-	err    error
+// traceOptions are those of a run that is recorded from its start.
+type traceOptions struct {
+	file string
+	limits
 }
 
-// A traceEvent is described in "Trace Event Format"; times are in microseconds.
-type traceEvent struct {
-	Name string         `json:"name"`
-	Cat  string         `json:"cat,omitempty"`
-	Ph   string         `json:"ph"` // X: a span; M: says what a process is called
-	Ts   float64        `json:"ts"`
-	Dur  float64        `json:"dur,omitempty"`
-	PID  int            `json:"pid"`
-	TID  int            `json:"tid"`
-	Args map[string]any `json:"args,omitempty"`
+func traceFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "trace", Usage: "record what all peers do, from the first step on, to this `FILE`: a timeline for chrome://tracing or ui.perfetto.dev"},
+		&cli.IntFlag{Name: "trace-steps", Usage: "of the first `N` steps only"},
+		&cli.IntFlag{Name: "trace-mb", Value: 256, Usage: "when FILE has this many `MB` it becomes FILE.1, in place of an older one"},
+	}
 }
 
-func (t *timeline) add(e traceEvent) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	b, err := json.Marshal(e)
-	if err != nil {
-		panic(err) // strings and numbers
+func parseTrace(c *cli.Command) (traceOptions, error) {
+	o := traceOptions{c.String("trace"), limits{uint64(max(c.Int("trace-steps"), 0)), c.Int("trace-mb")}}
+	switch {
+	case c.Int("trace-steps") < 0:
+		return o, usagef("-trace-steps %d: want a number of steps", c.Int("trace-steps"))
+	case o.megabytes < 1:
+		return o, usagef("-trace-mb %d: want at least 1", o.megabytes)
+	case o.file == "" && (c.IsSet("trace-steps") || c.IsSet("trace-mb")):
+		return o, usagef("-trace-steps and -trace-mb are for -trace FILE")
+	case o.file != "" && c.Bool("detach"):
+		return o, usagef("-trace %s: the launcher writes it, and with -detach there is none; ringrun trace records a run that goes on", o.file)
 	}
-	sep := ",\n"
-	if t.events == 0 {
-		sep = "[\n"
-	}
-	t.events++
-	_, err = t.w.WriteString(sep + string(b))
-	t.err = errors.Join(t.err, err)
+	return o, nil
 }
 
 // trace records until ctx ends, or all peers do.
@@ -81,67 +65,15 @@ func (a *asker) trace(ctx context.Context, file string, out *printer) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.Create(file)
+	r, err := a.record(ctx, file, limits{megabytes: 256})
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	t := &timeline{w: bufio.NewWriter(f)}
-	var reading sync.WaitGroup
-	errs := make([]error, len(first.Peers))
-	for i, p := range first.Peers {
-		t.add(traceEvent{Name: "process_name", Ph: "M", PID: i, Args: map[string]any{"name": p.ID}})
-		reading.Go(func() { errs[i] = a.spans(ctx, p, func(s elastic.Span) { t.span(i, s) }) })
+	for _, p := range first.Peers {
+		r.add(p)
 	}
-	reading.Wait()
-	_, err = t.w.WriteString("\n]\n")
-	if err := errors.Join(t.err, err, t.w.Flush(), f.Close()); err != nil {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	out.note("%s: %d spans of %s", file, t.events-len(first.Peers), count(len(first.Peers), "peer"))
-	if t.lost > 0 {
-		out.note("%d more came too fast to be recorded", t.lost)
-	}
-	return errors.Join(errs...)
-}
-
-func (t *timeline) span(peer int, s elastic.Span) {
-	t.mu.Lock()
-	t.lost += s.Lost
-	t.mu.Unlock()
-	t.add(traceEvent{
-		Name: string(s.Phase), Cat: "phase", Ph: "X", PID: peer,
-		Ts: float64(s.Begin) / 1e3, Dur: float64(s.End-s.Begin) / 1e3, Args: map[string]any{"step": s.Step},
-	})
-}
-
-// spans passes on the spans of a peer, by the clock of this host.
-func (a *asker) spans(ctx context.Context, p elastic.StatusPeer, f func(elastic.Span)) error {
-	ahead, err := a.clock(ctx, p.Addr)
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Addr+"/trace", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := a.client.Do(req)
-	if err != nil {
-		return fmt.Errorf("peer at %s: %w", p.Addr, plain(err))
-	}
-	defer resp.Body.Close()
-	for d := json.NewDecoder(resp.Body); ; {
-		var s elastic.Span
-		switch err := d.Decode(&s); {
-		case ctx.Err() != nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF): // it has ended
-			return nil
-		case err != nil:
-			return fmt.Errorf("peer at %s: %w", p.Addr, err)
-		}
-		s.Begin -= ahead
-		s.End -= ahead
-		f(s)
-	}
+	r.wait(ctx)
+	return r.close(out)
 }
 
 // clockLooks is how often the clock of a peer is read; the quickest answer is the

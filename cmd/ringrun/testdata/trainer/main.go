@@ -15,6 +15,7 @@ import (
 
 	"github.com/ringrun/ringrun/allreduce"
 	"github.com/ringrun/ringrun/elastic"
+	"github.com/ringrun/ringrun/ring"
 )
 
 var (
@@ -23,6 +24,10 @@ var (
 	crash = flag.String("crash", "", "the worker with this `ID` prefix crashes in step 5")
 	exit  = flag.String("exit", "", "the worker with this `ID` prefix ends in step 5, without a word to the others")
 	eat   = flag.String("eat", "", "the worker with this `ID` prefix takes memory from step 5 on, without end")
+	read  = flag.String("read", "", "and for that reads from this `FILE`")
+	fault = flag.String("fault", "", "and for that reads the pages of this `FILE` from the disk")
+	late  = flag.String("late", "", "the worker with this `ID` prefix computes three times as long until step 1000")
+	parts = flag.Int("buckets", 1, "all-reduces in a step; three of them begin before the backward pass ends")
 	pause = flag.Duration("pause", 5*time.Millisecond, "how long a step computes")
 )
 
@@ -68,19 +73,17 @@ func train(ctx context.Context, g *elastic.Group) error {
 				meal[i] = 1
 			}
 			eaten = append(eaten, meal)
+		if err := compute(ctx, g.Steps()); err != nil {
+			return err
+		}
+		r := reduction{x: m.x}
+		if c, _, ok := g.Early(); ok && *parts > 3 {
+			r.start(c, 3)
 		}
 		if *slow != "" && g.Steps() == 5 && strings.HasPrefix(os.Getenv("RINGRUN_ID"), *slow) {
-			<-ctx.Done()
-			return ctx.Err()
+			return stick(ctx)
 		}
-		select {
-		case <-time.After(*pause):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		reduce := func(c *allreduce.Comm, _ elastic.Weights) error {
-			return c.AllReduce(ctx, allreduce.Of(m.x), allreduce.Mean)
-		}
+		reduce := func(c *allreduce.Comm, _ elastic.Weights) error { return r.finish(ctx, c) }
 		if _, err := g.Commit(ctx, reduce, func() error { return nil }); err != nil {
 			return err
 		}
@@ -89,4 +92,69 @@ func train(ctx context.Context, g *elastic.Group) error {
 		}
 	}
 	return nil
+}
+
+// compute takes its time.
+func compute(ctx context.Context, step uint64) error {
+	d := *pause
+	if *late != "" && step < 1000 && strings.HasPrefix(os.Getenv("RINGRUN_ID"), *late) {
+		d *= 3
+	}
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// stick does not return before ctx ends.
+func stick(ctx context.Context) error {
+	fmt.Println("stuck", os.Getpid())
+	switch {
+	case *read != "":
+		_, err := os.ReadFile(*read)
+		return err
+	case *fault != "":
+		return pageIn(ctx, *fault)
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A reduction is the all-reduces of one step.
+type reduction struct {
+	x     []float32
+	comm  *allreduce.Comm
+	works []*allreduce.Work
+}
+
+// start begins n more of them.
+func (r *reduction) start(c *allreduce.Comm, n int) {
+	if r.comm != c {
+		r.comm, r.works = c, nil
+	}
+	for range n {
+		lo, hi := ring.Chunk(len(r.x), *parts, len(r.works))
+		r.works = append(r.works, c.Start(allreduce.Of(r.x[lo:hi]), allreduce.Mean))
+	}
+}
+
+func (r *reduction) finish(ctx context.Context, c *allreduce.Comm) error {
+	if r.comm != nil && r.comm != c { // works there touch x until they have ended
+		for _, w := range r.works {
+			_ = w.Wait(ctx)
+		}
+	}
+	if r.comm != c {
+		r.comm, r.works = c, nil
+	}
+	r.start(c, *parts-len(r.works))
+	var first error
+	for _, w := range r.works {
+		if err := w.Wait(ctx); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
 }
