@@ -192,7 +192,6 @@ func (g *Group) apply(gen *generation, apply func() error) error {
 		return err
 	}
 	g.steps++
-	g.meter.committed(g.steps)
 	g.recorder.committed(gen, g.steps)
 	g.meter.committed(g.steps, g.next.weights.Mine)
 	walk := 0

@@ -316,7 +316,6 @@ func Run(ctx context.Context, cfg Config, train func(ctx context.Context, g *Gro
 	report.listening(s.node.ID(), s.node.Addr())
 	g := newGroup(cfg, report, s, allreduce.Config{Codec: coder, SmallBytes: smallBytes})
 	g.arena, g.recorder, g.meter.box = arena, rec, rec
-	g.arena = arena
 	if cfg.Trace {
 		g.meter.trace.record()
 	}

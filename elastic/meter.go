@@ -32,7 +32,6 @@ type meter struct {
 	last  time.Time // when the last step was committed
 	pace  float64   // seconds a step, of the last few
 
-	watchers []*watcher
 	box      *recorder
 	computed time.Duration   // spent[Computing] when the last step was committed
 	passes   []time.Duration // what a pass has taken in the last steps, newest last
@@ -65,8 +64,6 @@ func (m *meter) alive() {
 	m.box.pulse(m.now, m.since, m.steps)
 }
 
-// paceWeight is how much the newest step counts in the pace.
-const paceWeight = 0.2
 // inside notes what was done within a phase, since a time.
 func (m *meter) inside(name string, began time.Time) {
 	if m.trace.on.Load() {

@@ -73,7 +73,6 @@ type job struct {
 	halting  bool
 	gone     bool     // the job goes on without this launcher
 	over     bool     // a worker has reported that all is done
-	stall    string   // the last word about whom a step waits for
 	addrs    []string // of the newest view, or those to join
 	addrsOf  uint64   // its epoch
 	mourned  int      // dead workers whose places are not decided about
@@ -87,7 +86,6 @@ type job struct {
 	dialers  sync.WaitGroup
 	readers  sync.WaitGroup
 	agenda   *agenda
-	gone     bool // the job goes on without this launcher
 	blocks   blockLog
 
 	lastFew      uint64      // the epoch of the last view that had too few peers

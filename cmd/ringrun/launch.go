@@ -66,6 +66,10 @@ func runJob(ctx context.Context, c *cli.Command) error {
 	if hosts != nil {
 		j.dialers.Go(func() { j.watch(j.life, hosts) })
 	}
+	if j.trace, err = j.traceRun(); err != nil {
+		return err
+	}
+	defer j.endTrace()
 	err = j.run(signals)
 	j.refer(err)
 	return err
@@ -77,11 +81,6 @@ func (j *job) refer(err error) {
 	if ended := new(interrupted); err != nil && nowhere == nil && !errors.As(err, ended) && isFolder(dir) {
 		j.out.note("ringrun autopsy %s tells what happened", j.cred.run())
 	}
-	if j.trace, err = j.traceRun(); err != nil {
-		return err
-	}
-	defer j.endTrace()
-	return j.run(signals)
 }
 
 // credential finds the secret of the run; a task of a Slurm step that is not the

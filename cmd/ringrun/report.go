@@ -2,8 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
-	"strings"
 	"sync"
 
 	"github.com/ringrun/ringrun/elastic"
@@ -44,7 +42,6 @@ func (j *job) report(i int, line []byte) {
 		p.addr = r.Addr
 		j.record(p, r.Addr)
 		j.trace.add(elastic.StatusPeer{ID: r.ID, Addr: r.Addr})
-		j.record(r.Addr)
 		if i == 0 && !j.founded && !j.halting {
 			j.found(r.Addr)
 		}
@@ -75,10 +72,9 @@ func (j *job) report(i int, line []byte) {
 	case "diverged":
 		j.diverged(r.Error)
 	case "stalled":
-		j.stalled(r.Steps, r.For)
+		j.stalled(r.Steps, r.Peers, r.For)
 	case "ending":
 		p.asked = true
-		j.stalled(r.Steps, r.Peers, r.For)
 	case "silent":
 		j.silent(r.Peers, r.Error)
 	case "slow", "recovered":
@@ -96,18 +92,6 @@ func (j *job) tellFew(epoch uint64, n, want int) {
 	j.lastFew = epoch
 	j.tellViews(true)
 	j.out.note("%s in view %d, and -min-n is %d: nobody trains until there are more, for at most %v", count(n, "peer"), epoch, want, j.opts.minWait)
-}
-
-// stalled names those for whom a step waits, once although all the others say so.
-func (j *job) stalled(step uint64, who string) {
-	for id, w := range j.views.index {
-		who = strings.ReplaceAll(who, id, fmt.Sprintf("p%d", w))
-	}
-	line := fmt.Sprintf("step %d waits for %s", step, who)
-	if line != j.stall && !j.halting {
-		j.stall = line
-		j.out.note("%s", line)
-	}
 }
 
 // diverged says once what all peers report.

@@ -73,6 +73,7 @@ func train(ctx context.Context, g *elastic.Group) error {
 				meal[i] = 1
 			}
 			eaten = append(eaten, meal)
+		}
 		if err := compute(ctx, g.Steps()); err != nil {
 			return err
 		}
