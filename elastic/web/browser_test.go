@@ -1,0 +1,83 @@
+package web
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/ringrun/ringrun/elastic/web/webtest"
+)
+
+// history lets a cast have trained for a while.
+func (c *cast) history(seconds int) {
+	now := time.Now().UnixMilli()
+	for i := range seconds {
+		x := float64(i)
+		loss, acc := 2.3*math.Exp(-x/80)+0.05*math.Sin(x*1.7), 1-math.Exp(-x/90)
+		rate := 31 + 2*math.Sin(x/7) + math.Sin(x*2.1)
+		c.points = append(c.points, point{
+			Time: now - int64(seconds-i)*1000, Step: uint64(31 * i), Steps: rate, Samples: 128 * rate,
+			Observed: map[string]*float64{"loss": &loss, "accuracy": &acc},
+		})
+	}
+	c.step = uint64(31 * seconds)
+}
+
+const count = `document.querySelectorAll(%q).length === %d`
+
+// The page draws what the peers are and do, in a real browser.
+func TestBrowser(t *testing.T) {
+	c := newCast(t, 16)
+	c.history(240)
+	url := c.serve("")
+	b := webtest.Open(t) // last, so that it is gone before the server is
+	b.Go(url)
+	b.Until(fmt.Sprintf(count, "#ring g.node[data-state=live]", 16))
+	b.Until(fmt.Sprintf(count, "#peers tbody tr.live", 16))
+	b.Until(fmt.Sprintf(count, "#charts path.line", 4))
+	b.Until(`document.querySelector('.chart[data-name=Throughput] .unit').textContent === 'samples/s'`)
+	b.Until(`[...document.querySelectorAll('#charts path.line')].every(p => p.getAttribute('d').split('L').length > 200)`)
+	b.Until(`document.querySelectorAll('#events li i').length === 2 && document.querySelector('#link').textContent === 'live'`)
+	b.Until(`document.querySelectorAll('#peers .bar rect').length > 16 * 4`) // shares of the last seconds
+	b.Shot("sixteen-light")
+
+	c.mu.Lock()
+	for _, a := range c.actors {
+		a.stuck = time.Now().Add(-3 * time.Second)
+	}
+	c.actors[5].phase = "computing"
+	c.mu.Unlock()
+	b.Until(fmt.Sprintf(count, "#ring .halo", 1) + ` && document.querySelector('#ring .warn').textContent === 'all wait for p5'`)
+	b.Until(fmt.Sprintf(count, "#ring line.wait", 15))
+	b.Shot("blocked-light")
+
+	c.actors[5].kill()
+	b.Until(`document.querySelector('#ring g[data-id="` + c.actors[5].id + `"]').dataset.state === 'silent'`)
+	b.Until(`document.querySelector('#alarm').innerText.startsWith('No answer from p5')`)
+	c.leave(5, false)
+	b.Until(`document.querySelector('#ring g[data-state=lost]') !== null && document.querySelector('#alarm').hidden`)
+	b.Until(`document.querySelector('#events li.bad').innerText.includes('p5 was lost')`)
+	b.Scheme("dark")
+	b.Shot("sixteen-dark")
+	b.Click("#theme")
+	b.Until(`document.documentElement.dataset.theme === 'light' && getComputedStyle(document.body).backgroundColor === 'rgb(244, 246, 249)'`)
+	b.Click("#theme")
+	b.Until(`getComputedStyle(document.body).backgroundColor === 'rgb(16, 20, 27)'`)
+}
+
+// A page whose server has gone finds the next one at the same address.
+func TestBrowserReconnects(t *testing.T) {
+	c := newCast(t, 2)
+	first, addr := c.serveAt("127.0.0.1:0")
+	b := webtest.Open(t)
+	b.Go("http://" + addr)
+	b.Until(fmt.Sprintf(count, "#ring g.node", 2))
+	first.Close()
+	b.Until(`document.querySelector('#link').className === 'pill off'`)
+	c.serveAt(addr)
+	b.Until(`document.querySelector('#link').className === 'pill on'`)
+	b.Until(fmt.Sprintf(count, "#events li i", 2)) // nothing is told twice
+	b.Go("about:blank")                            // before this server goes, too
+	b.Complaints()                                 // that nobody answered for a while
+}
