@@ -97,9 +97,21 @@ func (g *Group) follows(gen *generation, mine note, all notes) {
 		return
 	default:
 		g.left = mine.Out && mine.Leaving
+		g.noteLeaving(gen, all)
 	}
 	g.say(gen, "view ends after a step", zap.Uint64("epoch", gen.view.Epoch), zap.Uint64("steps", g.steps))
 	g.retire(gen)
+}
+
+// noteLeaving remembers who is not lost.
+func (g *Group) noteLeaving(gen *generation, all notes) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for r, n := range all {
+		if n.Out {
+			g.leaving = append(g.leaving, gen.view.Peers[r].ID)
+		}
+	}
 }
 
 // retire ends a generation whose collectives have all ended.

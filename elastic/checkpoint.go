@@ -155,6 +155,7 @@ func (g *Group) beginWrite() error {
 		if err != nil {
 			k.logger.Warn("checkpoint", zap.Uint64("steps", c.header.Steps), zap.Error(err))
 		} else {
+			g.tally.saved(c.header.Steps, path)
 			k.logger.Info("checkpoint", zap.String("file", path), zap.Int64("bytes", c.header.Bytes),
 				zap.Duration("pause", pause), zap.Duration("took", time.Since(began)))
 		}

@@ -175,6 +175,7 @@ func (g *Group) Commit(ctx context.Context, reduce func(c *allreduce.Comm, w Wei
 		}
 		g.retries++
 		g.recorder.note(blackbox.Event{Kind: blackbox.Retried, Step: g.steps + 1, Epoch: gen.view.Epoch, Text: err.Error()})
+		g.tally.retried(g.steps)
 	}
 }
 
@@ -194,6 +195,8 @@ func (g *Group) apply(gen *generation, apply func() error) error {
 	g.steps++
 	g.recorder.committed(gen, g.steps)
 	g.meter.committed(g.steps, g.next.weights.Mine)
+	g.meter.committed(g.steps)
+	g.tally.committed(g.steps, len(g.next.consumed))
 	walk := 0
 	if g.ledger != nil {
 		walk = g.ledger.Epoch

@@ -30,6 +30,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -79,6 +80,8 @@ type Config struct {
 	// and a copy of that of a neighbour, see package blackbox. Default: both are in
 	// memory, and end with the process.
 	BlackBox string
+	Metrics string // address at which Prometheus may ask, without a secret; default: none
+	UI      string // address at which browsers see the run, see package web; default: none
 
 	VerifyEvery  int    // steps from one comparison of the peers' states to the next; default 64, less than 0: compare nothing
 	OnDivergence string // "heal" (default): who differs from most of the others gets their state; or "stop"
@@ -186,6 +189,11 @@ func (c Config) validate() error {
 	if c.Silence < 10*time.Millisecond {
 		return fmt.Errorf("elastic: silence of %v, want at least 10ms", c.Silence)
 	}
+	for _, addr := range []string{c.Metrics, c.UI} {
+		if _, _, err := net.SplitHostPort(addr); addr != "" && err != nil {
+			return fmt.Errorf("elastic: watch the run at %q, want host:port", addr)
+		}
+	}
 	return c.Checkpoint.validate()
 }
 
@@ -210,6 +218,8 @@ func FromEnv() (Config, error) {
 		Order:        os.Getenv("RINGRUN_ORDER"),
 		OnDivergence: os.Getenv("RINGRUN_ON_DIVERGENCE"),
 		BlackBox:     os.Getenv("RINGRUN_BLACKBOX"),
+		Metrics:      os.Getenv("RINGRUN_METRICS"),
+		UI:           os.Getenv("RINGRUN_UI"),
 	}
 	if s := os.Getenv("RINGRUN_MIN_N"); s != "" {
 		if c.MinSize, err = strconv.Atoi(s); err != nil || c.MinSize < 1 {
@@ -330,6 +340,7 @@ func Run(ctx context.Context, cfg Config, train func(ctx context.Context, g *Gro
 	running.Go(func() { g.watchStalls(ctx) })
 	recorded := g.record(ctx)
 	running.Go(func() { g.vitals.run(ctx) })
+	running.Go(func() { g.servePages(ctx, in) })
 	err = train(ctx, g)
 	if err == nil {
 		err = g.finish(ctx)

@@ -34,6 +34,7 @@ type Group struct {
 	comm   allreduce.Config
 	report *report
 	meter  *meter
+	tally  *tally
 	arena  *shm.Arena // nil where there is no shared memory
 
 	recorder *recorder
@@ -48,6 +49,7 @@ type Group struct {
 	slow    []Slow        // peers that are
 	ready   uint64        // epoch of the next view, whose ring stands; 0: none
 	out     bool          // the next view is without this peer
+	leaving []string      // those who are not in the next view, as they were asked
 
 	where struct { // for whoever logs
 		id  atomic.Pointer[string]
@@ -107,8 +109,11 @@ type step struct {
 }
 
 func newGroup(cfg Config, r *report, s *session, comm allreduce.Config) *Group {
+	t := newTally()
+	r.heard = t.heard
 	return &Group{
 		cfg: cfg, comm: comm, report: r, meter: newMeter(), vitals: newVitals(), session: s, clerk: clerk{name: cfg.Audit, report: r},
+		cfg: cfg, comm: comm, report: r, meter: newMeter(), tally: t, session: s, clerk: clerk{name: cfg.Audit, report: r},
 		verifier: verifier{every: uint64(max(cfg.VerifyEvery, 0))}, keeper: newKeeper(cfg.Checkpoint, cfg.Logger),
 		changed: make(chan struct{}), drained: make(chan struct{}),
 	}
@@ -177,6 +182,8 @@ func (g *Group) publish(gen *generation, err error) {
 		g.now = gen
 		g.where.gen.Store(gen)
 		g.where.id.Store(&gen.view.Peers[gen.rank].ID)
+		g.tally.viewed(g.now, gen.view, g.leaving)
+		g.now, g.leaving = gen, nil
 	}
 	g.err = err
 	g.change()

@@ -6,11 +6,12 @@ import (
 	"net/http/pprof"
 	"os"
 	"runtime"
-	"runtime/metrics"
+	samples "runtime/metrics"
 	"sync/atomic"
 	"time"
 
 	"github.com/ringrun/ringrun/elastic/blackbox"
+	"github.com/ringrun/ringrun/elastic/metrics"
 	"github.com/ringrun/ringrun/membership"
 )
 
@@ -41,6 +42,8 @@ type Status struct {
 	Why   string            `json:"why,omitempty"`   // what may slow this peer down
 	Slow  []Slow            `json:"slow,omitempty"`  // the peers of the view that are
 	Heard map[string]uint64 `json:"heard,omitempty"` // what neighbours have told last; see LastHeard
+	Retries   uint64            `json:"retries"`
+	Observed  map[string]Number `json:"observed,omitempty"` // see Group.Observe
 }
 
 // LastHeard says what a word in Status.Heard means.
@@ -55,6 +58,8 @@ type StatusPeer struct {
 // An inspector answers questions about this peer; see membership.ControlClient.
 //
 //	GET /status          a Status, as JSON
+//	GET /glance          a Glance, as JSON
+//	GET /metrics         what Prometheus wants
 //	POST /drain          lets this peer leave between two steps
 //	GET /stacks          what every goroutine does, as text
 //	GET /output          what it has printed lately; ?follow=1: and what comes
@@ -69,11 +74,18 @@ type inspector struct {
 	group atomic.Pointer[Group] // nil while the peer is joining
 	began time.Time
 	box   *recorder
+	mux     *http.ServeMux
+	metrics http.Handler
+	group   atomic.Pointer[Group] // nil while the peer is joining
+	began   time.Time
 }
 
 func newInspector() *inspector {
 	in := &inspector{mux: http.NewServeMux(), began: time.Now()}
+	in.metrics = metrics.Handler(in.reading)
 	in.mux.HandleFunc("GET /status", in.status)
+	in.mux.HandleFunc("GET /glance", in.glance)
+	in.mux.Handle("GET /metrics", in.metrics)
 	in.mux.HandleFunc("POST /drain", in.drain)
 	in.mux.HandleFunc("GET /stacks", stacks)
 	in.mux.HandleFunc("GET /output", output)
@@ -129,6 +141,7 @@ func (g *Group) inspect() Status {
 	if why := g.vitals.reason(); why.cause != unknown {
 		s.Why = why.String()
 	}
+	s.Retries, s.Observed = g.tally.told()
 	for p, d := range r.spent {
 		s.Spent[p] = d.Seconds()
 	}
@@ -138,8 +151,8 @@ func (g *Group) inspect() Status {
 		s.Sent, s.Received = counts.Sent, counts.Received
 		s.Heard = gen.comm.Heard()
 	}
-	memory := []metrics.Sample{{Name: "/memory/classes/total:bytes"}}
-	metrics.Read(memory)
+	memory := []samples.Sample{{Name: "/memory/classes/total:bytes"}}
+	samples.Read(memory)
 	s.Memory = memory[0].Value.Uint64()
 	return s
 }

@@ -14,6 +14,8 @@ import (
 // A report tells a launcher what happens, one JSON object a line. A launcher
 // that no longer reads does not matter.
 type report struct {
+	heard func(e event) // is told, too; may be nil
+
 	mu sync.Mutex
 	w  *json.Encoder
 
@@ -54,6 +56,9 @@ func newReport(w io.Writer) *report { return &report{w: json.NewEncoder(w)} }
 
 func (r *report) send(e event) {
 	r.box.heard(e)
+	if r.heard != nil {
+		r.heard(e)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_ = r.w.Encode(e) // nobody reads any more: the run goes on
@@ -141,3 +146,6 @@ func (r *report) diverged(id string, steps uint64, e *DivergedError) {
 }
 
 func (r *report) record(rec Record) { r.send(event{Event: "audit", Record: &rec}) }
+
+// page says where those who watch the run find something.
+func (r *report) page(what, id, url string) { r.send(event{Event: what, ID: id, Addr: url}) }

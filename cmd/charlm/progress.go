@@ -47,6 +47,7 @@ func (p *progress) step() {
 		p.bits = bits
 	}
 	p.bits += (bits - p.bits) / 50
+	p.group.Observe("bits", bits)
 	if p.now.Rank == 0 && (p.said.IsZero() || time.Since(p.said) >= time.Second) {
 		p.say()
 	}

@@ -43,7 +43,9 @@ func (p *progress) pass() {
 func (p *progress) step(epoch int) {
 	p.look()
 	p.now.Samples = int(math.Round(p.bridge.Passes() * float64(p.shard)))
-	p.now.Loss = finite(p.bridge.Metric("loss"))
+	loss := p.bridge.Metric("loss")
+	p.group.Observe("loss", loss)
+	p.now.Loss = finite(loss)
 	due := p.said.IsZero() || epoch > p.epoch || time.Since(p.said) >= time.Second
 	p.epoch = epoch
 	if p.now.Rank == 0 && due {
