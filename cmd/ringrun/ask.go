@@ -23,7 +23,8 @@ const askTimeout = 3 * time.Second // for a peer to answer
 type asker struct {
 	cred   credential
 	client *http.Client
-	addr   string // of one peer
+	addr   string   // of one peer
+	others []string // those of the rest, as far as they are known
 }
 
 // newAsker finds the run that the command means: the one that has a peer at the
@@ -83,7 +84,7 @@ type answer struct {
 
 // all asks one peer for the others, and then those.
 func (a *asker) all(ctx context.Context) ([]answer, error) {
-	first, err := a.status(ctx, a.addr)
+	first, err := a.first(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -96,10 +97,25 @@ func (a *asker) all(ctx context.Context) ([]answer, error) {
 		})
 	}
 	asking.Wait()
-	if i := slices.IndexFunc(answers, func(a answer) bool { return a.err == nil }); i >= 0 {
-		a.addr = answers[i].peer.Addr // the one that we knew may go
+	a.others = nil
+	for _, p := range first.Peers {
+		a.others = append(a.others, p.Addr)
 	}
 	return answers, nil
+}
+
+// first asks one peer; when that is gone, whoever else was known.
+func (a *asker) first(ctx context.Context) (elastic.Status, error) {
+	s, err := a.status(ctx, a.addr)
+	for _, addr := range a.others {
+		if err == nil {
+			return s, nil
+		}
+		if other, otherErr := a.status(ctx, addr); otherErr == nil {
+			s, err, a.addr = other, nil, addr
+		}
+	}
+	return s, err
 }
 
 func (a *asker) status(ctx context.Context, addr string) (elastic.Status, error) {

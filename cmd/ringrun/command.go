@@ -31,6 +31,7 @@ const helpTail = `
 Commands, for the run that has a peer at ADDR; without ADDR, the only one here:
   ringrun status [ADDR]        tells how it goes: every peer, its steps, what it does
   ringrun top [ADDR]           the same, live: the ring, rates, who waits for whom
+  ringrun ui [ADDR]            the same in the browser, with charts
   ringrun stacks PEER [ADDR]   prints what every goroutine of a peer does
   ringrun logs [-f] [ADDR]     prints what the peers write, if -output or -detach keeps it
   ringrun trace [ADDR]         records a timeline of all peers for chrome://tracing
@@ -91,6 +92,8 @@ func newCommand() *cli.Command {
 			auditCommand(),
 			chaosCommand(),
 			manual(),
+			statusCommand(), topCommand(), uiCommand(), stacksCommand(), logsCommand(), stopCommand(), ticketCommand(), traceCommand(),
+			drainCommand(), auditCommand(), chaosCommand(), witnessCommand(), manual(),
 			{Name: "_agent", Hidden: true, Action: func(context.Context, *cli.Command) error { return runAgent() }},
 			{Name: "_guard", Hidden: true, Action: func(context.Context, *cli.Command) error { return runGuard() }},
 			{Name: "_gate", Hidden: true, SkipFlagParsing: true, Action: func(_ context.Context, c *cli.Command) error {
@@ -120,6 +123,8 @@ func optionFlags() []cli.Flag {
 		&cli.IntFlag{Name: "port", Usage: "the founder listens on this `PORT` (default: any)"},
 		&cli.DurationFlag{Name: "silence", Value: time.Second, Usage: "a neighbour that is silent for this `TIME` is lost"},
 		&cli.StringFlag{Name: "output", Usage: "keep what each worker writes in files in this `DIR` on its host"},
+		&cli.StringFlag{Name: "ui", Usage: "a worker serves a page that shows the run at this `ADDR`: a port of its own machine, or host:port; see also ringrun ui"},
+		&cli.StringFlag{Name: "metrics", Usage: "the workers of each host serve /metrics for Prometheus at this `ADDR`, a port or host:port, and the ports after it, to whoever asks"},
 		&cli.BoolFlag{Name: "detach", Usage: "end ringrun when the group has come together; the workers go on"},
 		&cli.DurationFlag{Name: "grace", Value: 5 * time.Second, Usage: "workers that are to end, by a signal, may take this `TIME`: to finish a step, and leave"},
 		&cli.StringFlag{Name: "batch-policy", Value: "constant", Usage: "when peers come and go: `constant|scale` (the batch of all of them stays, or of each)"},

@@ -36,6 +36,8 @@ type options struct {
 	logFormat  string
 	output     string
 	trace      traceOptions
+	ui         string // address
+	metrics    string // likewise, of the first worker of a host
 	detach     bool
 	partition  string // what to do then
 	secretFile string
@@ -85,6 +87,12 @@ func parseOptions(c *cli.Command, raw []string) (options, error) {
 	}
 	if err := o.parsePlaces(c); err != nil {
 		return o, err
+	}
+	if o.ui, err = parseListen(c.String("ui")); err != nil {
+		return o, usagef("-ui %s: %w", c.String("ui"), err)
+	}
+	if o.metrics, err = parseListen(c.String("metrics")); err != nil {
+		return o, usagef("-metrics %s: %w", c.String("metrics"), err)
 	}
 	if o.checkpoint, err = parseCheckpoints(c); err != nil {
 		return o, err
@@ -210,6 +218,8 @@ func (o *options) validate() error {
 		return usagef("-port %d: want 1 to 65535", o.port)
 	case o.port != 0 && len(o.join) > 0:
 		return usagef("-port %d: only a founder has a fixed port; with -join there is none", o.port)
+	case o.metrics != "" && !o.metricsFit():
+		return usagef("-metrics %s: %d workers need as many ports from there on", o.metrics, o.n)
 	case o.grace < 100*time.Millisecond:
 		return usagef("-grace %v: want at least 100ms", o.grace)
 	case o.audit != "" && o.detach:

@@ -79,6 +79,9 @@ func (j *job) report(i int, line []byte) {
 		j.silent(r.Peers, r.Error)
 	case "slow", "recovered":
 		j.slow(r.Slow, r.Event == "slow")
+		j.stalled(r.Steps, r.For)
+	case "page":
+		j.tellPage(r.Addr)
 	case "failed":
 		p.why, p.late, p.final = r.Error, r.Late, r.Final
 	}

@@ -88,6 +88,7 @@ func train(ctx context.Context, g *elastic.Group) error {
 		if _, err := g.Commit(ctx, reduce, func() error { return nil }); err != nil {
 			return err
 		}
+		g.Observe("loss", 1/float64(g.Steps()))
 		if g.Steps()%10 == 1 {
 			fmt.Println("step", g.Steps())
 		}
