@@ -195,7 +195,6 @@ func (g *Group) apply(gen *generation, apply func() error) error {
 	g.steps++
 	g.recorder.committed(gen, g.steps)
 	g.meter.committed(g.steps, g.next.weights.Mine)
-	g.meter.committed(g.steps)
 	g.tally.committed(g.steps, len(g.next.consumed))
 	walk := 0
 	if g.ledger != nil {

@@ -80,8 +80,8 @@ type Config struct {
 	// and a copy of that of a neighbour, see package blackbox. Default: both are in
 	// memory, and end with the process.
 	BlackBox string
-	Metrics string // address at which Prometheus may ask, without a secret; default: none
-	UI      string // address at which browsers see the run, see package web; default: none
+	Metrics  string // address at which Prometheus may ask, without a secret; default: none
+	UI       string // address at which browsers see the run, see package web; default: none
 
 	VerifyEvery  int    // steps from one comparison of the peers' states to the next; default 64, less than 0: compare nothing
 	OnDivergence string // "heal" (default): who differs from most of the others gets their state; or "stop"

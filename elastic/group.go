@@ -112,8 +112,7 @@ func newGroup(cfg Config, r *report, s *session, comm allreduce.Config) *Group {
 	t := newTally()
 	r.heard = t.heard
 	return &Group{
-		cfg: cfg, comm: comm, report: r, meter: newMeter(), vitals: newVitals(), session: s, clerk: clerk{name: cfg.Audit, report: r},
-		cfg: cfg, comm: comm, report: r, meter: newMeter(), tally: t, session: s, clerk: clerk{name: cfg.Audit, report: r},
+		cfg: cfg, comm: comm, report: r, meter: newMeter(), vitals: newVitals(), tally: t, session: s, clerk: clerk{name: cfg.Audit, report: r},
 		verifier: verifier{every: uint64(max(cfg.VerifyEvery, 0))}, keeper: newKeeper(cfg.Checkpoint, cfg.Logger),
 		changed: make(chan struct{}), drained: make(chan struct{}),
 	}
@@ -179,11 +178,10 @@ func (g *Group) publish(gen *generation, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if gen != nil {
-		g.now = gen
-		g.where.gen.Store(gen)
-		g.where.id.Store(&gen.view.Peers[gen.rank].ID)
 		g.tally.viewed(g.now, gen.view, g.leaving)
 		g.now, g.leaving = gen, nil
+		g.where.gen.Store(gen)
+		g.where.id.Store(&gen.view.Peers[gen.rank].ID)
 	}
 	g.err = err
 	g.change()

@@ -38,12 +38,12 @@ type Status struct {
 	Uptime    float64           `json:"uptime"`
 	Memory    uint64            `json:"memory"` // bytes that Go has from the system
 
-	Pass  float64           `json:"pass"`            // what a pass computes
-	Why   string            `json:"why,omitempty"`   // what may slow this peer down
-	Slow  []Slow            `json:"slow,omitempty"`  // the peers of the view that are
-	Heard map[string]uint64 `json:"heard,omitempty"` // what neighbours have told last; see LastHeard
-	Retries   uint64            `json:"retries"`
-	Observed  map[string]Number `json:"observed,omitempty"` // see Group.Observe
+	Pass     float64           `json:"pass"`            // what a pass computes
+	Why      string            `json:"why,omitempty"`   // what may slow this peer down
+	Slow     []Slow            `json:"slow,omitempty"`  // the peers of the view that are
+	Heard    map[string]uint64 `json:"heard,omitempty"` // what neighbours have told last; see LastHeard
+	Retries  uint64            `json:"retries"`
+	Observed map[string]Number `json:"observed,omitempty"` // see Group.Observe
 }
 
 // LastHeard says what a word in Status.Heard means.
@@ -70,10 +70,7 @@ type StatusPeer struct {
 //	POST /blackbox       what is new in that of a neighbour
 //	GET /debug/pprof/…   Go's profiles
 type inspector struct {
-	mux   *http.ServeMux
-	group atomic.Pointer[Group] // nil while the peer is joining
-	began time.Time
-	box   *recorder
+	box     *recorder
 	mux     *http.ServeMux
 	metrics http.Handler
 	group   atomic.Pointer[Group] // nil while the peer is joining

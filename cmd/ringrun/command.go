@@ -80,6 +80,7 @@ func newCommand() *cli.Command {
 		Commands: []*cli.Command{
 			statusCommand(),
 			topCommand(),
+			uiCommand(),
 			stacksCommand(),
 			logsCommand(),
 			traceCommand(),
@@ -92,8 +93,6 @@ func newCommand() *cli.Command {
 			auditCommand(),
 			chaosCommand(),
 			manual(),
-			statusCommand(), topCommand(), uiCommand(), stacksCommand(), logsCommand(), stopCommand(), ticketCommand(), traceCommand(),
-			drainCommand(), auditCommand(), chaosCommand(), witnessCommand(), manual(),
 			{Name: "_agent", Hidden: true, Action: func(context.Context, *cli.Command) error { return runAgent() }},
 			{Name: "_guard", Hidden: true, Action: func(context.Context, *cli.Command) error { return runGuard() }},
 			{Name: "_gate", Hidden: true, SkipFlagParsing: true, Action: func(_ context.Context, c *cli.Command) error {

@@ -27,9 +27,8 @@ func (j *job) env(p *peer) []string {
 	if o.maxN > 0 {
 		own = append(own, "RINGRUN_MAX_N="+strconv.Itoa(o.maxN))
 	}
+	own = append(own, j.watchEnv(slices.Index(j.peers, p))...)
 	return append(own,
-	more := append(o.checkpoint.env(), j.watchEnv(slices.Index(j.peers, p))...)
-	return append(append(j.place(p), more...),
 		"RINGRUN_ID="+p.id,
 		"RINGRUN_RUN="+j.cred.run(),
 		"RINGRUN_SECRET="+hex.EncodeToString(j.cred.secret),

@@ -87,8 +87,6 @@ type job struct {
 	readers  sync.WaitGroup
 	agenda   *agenda
 	blocks   blockLog
-	gone     bool   // the job goes on without this launcher
-	stall    string // the last word about whom a step waits for
 	page     string // where browsers see the run
 
 	lastFew      uint64      // the epoch of the last view that had too few peers

@@ -79,7 +79,6 @@ func (j *job) report(i int, line []byte) {
 		j.silent(r.Peers, r.Error)
 	case "slow", "recovered":
 		j.slow(r.Slow, r.Event == "slow")
-		j.stalled(r.Steps, r.For)
 	case "page":
 		j.tellPage(r.Addr)
 	case "failed":
