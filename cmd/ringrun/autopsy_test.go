@@ -68,7 +68,7 @@ func TestAutopsy(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t)
-			l := s.ringrun(append([]string{"-n", "3", "-min-n", "2", trainerProg(t)}, strings.Fields(tt.args)...)...)
+			l := s.ringrun(append([]string{"-n", "3", "-min-n", "2", "-restart", "never", trainerProg(t)}, strings.Fields(tt.args)...)...)
 			if tt.during != nil {
 				tt.during(l)
 			}

@@ -141,6 +141,14 @@ var stories = []struct {
 		return run(3).clocks(150).note(0, 2500, blackbox.Event{Kind: blackbox.Suspect, Peer: "p2-ab2"}).view(3100, 3, 0, 1).wentOn(3120, 3, 8, 0, 1).
 			note(2, 5210, blackbox.Event{Kind: blackbox.Excluded, Epoch: 3}).view(5500, 4, 0, 1, 2).done(9000, 300, 0, 1, 2)
 	}, Cut, "p2 on host c was cut off: it ran, but heard nothing from the others, who went on without it; it joined again 290ms later, at 12:00:02.500; the others went on 620ms later, and ended well"},
+	{"cut off, while all had little processor", func() *story {
+		s := run(3).clocks(150)
+		for i := range 3 {
+			s.note(i, 2400, blackbox.Event{Kind: blackbox.Lapse, Value: 8e8})
+		}
+		return s.note(0, 2500, blackbox.Event{Kind: blackbox.Suspect, Peer: "p2-ab2"}).view(3100, 3, 0, 1).wentOn(3120, 3, 8, 0, 1).
+			note(2, 5210, blackbox.Event{Kind: blackbox.Excluded, Epoch: 3}).view(5500, 4, 0, 1, 2).done(9000, 300, 0, 1, 2)
+	}, Cut, "p2 on host c was cut off: it ran, but heard nothing from the others, who went on without it; it joined again 290ms later, at 12:00:02.500; the others went on 620ms later, and ended well"},
 	{"host gone", func() *story {
 		s := run(3).clocks(150).gauge(2, 2000, 1900, "computing", 7).view(3100, 3, 0, 1).wentOn(3120, 3, 8, 0, 1).done(9000, 300, 0, 1)
 		s.Boxes[2].Header.Keeper = "p0-ab0"

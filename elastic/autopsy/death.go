@@ -175,7 +175,7 @@ func (x *exam) exclusions(p *proc) {
 			continue
 		}
 		f := Fault{What: Cut, Time: e.Time, Text: "was cut off: it ran, but heard nothing from the others, who went on without it"}
-		if l, ok := lapseAt(p.box.Events, i, p.box.Header.Silent); ok {
+		if l, ok := lapseAt(p.box.Events, i, p.box.Header.Silent); ok && x.own(p, l) {
 			f.What, f.Time = Frozen, l.Time-l.Value
 			f.Text = fmt.Sprintf("did not run for %v (it was stopped, or got no processor), and the others went on without it", short(time.Duration(l.Value)))
 		} else {
@@ -196,6 +196,26 @@ func lapseAt(events []blackbox.Event, i int, silent int64) (blackbox.Event, bool
 		}
 	}
 	return blackbox.Event{}, false
+}
+
+// own reports whether a lapse was that of one process. One that most others had at
+// the same time tells that the host was busy, not why it was them who lost this one.
+func (x *exam) own(p *proc, l blackbox.Event) bool {
+	lapsed, others := 0, 0
+	for _, q := range x.procs {
+		if q == p || len(q.box.Events) == 0 {
+			continue
+		}
+		others++
+		for _, e := range q.box.Events {
+			overlap := min(e.Time, l.Time) - max(e.Time-e.Value, l.Time-l.Value)
+			if e.Kind == blackbox.Lapse && overlap > l.Value/2 {
+				lapsed++
+				break
+			}
+		}
+	}
+	return 2*lapsed <= others
 }
 
 // back returns when a process was in a view again after a moment.
