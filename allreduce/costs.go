@@ -140,6 +140,20 @@ func (c *Comm) Tune(ctx context.Context, known *Costs) (*Costs, error) {
 	return k, nil
 }
 
+// Costs returns what Tune has found, nil if it has not.
+func (c *Comm) Costs() *Costs {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.costs
+}
+
+// Link returns what a step of the Ring takes besides its bytes, and how many bytes a
+// second its links carry of large vectors.
+func (k *Costs) Link() (step time.Duration, bandwidth float64) {
+	last := len(probes) - 1
+	return time.Duration(k[0].Step), 1e9 / max(k[0].slope(last), 1e-6)
+}
+
 // shareCosts replaces k by that of rank 0.
 func (c *Comm) shareCosts(ctx context.Context, k *Costs) error {
 	var flat []float64

@@ -44,6 +44,15 @@ type Status struct {
 	Heard    map[string]uint64 `json:"heard,omitempty"` // what neighbours have told last; see LastHeard
 	Retries  uint64            `json:"retries"`
 	Observed map[string]Number `json:"observed,omitempty"` // see Group.Observe
+	Link     *StatusLink       `json:"link,omitempty"`
+}
+
+// StatusLink is what a link of the ring does, as rank 0 has measured it to choose
+// algorithms: what a message takes, and how many bytes of a large vector it carries
+// in a second. There is none where peers share memory.
+type StatusLink struct {
+	Latency   float64 `json:"latency"`
+	Bandwidth float64 `json:"bandwidth"`
 }
 
 // LastHeard says what a word in Status.Heard means.
@@ -147,6 +156,10 @@ func (g *Group) inspect() Status {
 		counts := gen.comm.Stats()
 		s.Sent, s.Received = counts.Sent, counts.Received
 		s.Heard = gen.comm.Heard()
+		if k := gen.comm.Costs(); k != nil {
+			latency, bandwidth := k.Link()
+			s.Link = &StatusLink{latency.Seconds(), bandwidth}
+		}
 	}
 	memory := []samples.Sample{{Name: "/memory/classes/total:bytes"}}
 	samples.Read(memory)

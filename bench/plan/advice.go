@@ -19,7 +19,7 @@ func (s Setup) limit(p Prediction, compute float64) string {
 	case exposed < 0.02*step:
 		return "computation: communication is hidden behind it"
 	case p.latency > comm/2:
-		return fmt.Sprintf("latency: a bucket takes %v however small it is", round(seconds(p.latency/float64(max(p.Buckets, 1)))))
+		return fmt.Sprintf("latency: %v of communication are steps of messages, not bytes", round(seconds(p.latency)))
 	case s.Late:
 		return fmt.Sprintf("bandwidth: %s leave each host in a step, and nothing is hidden", size(p.Wire))
 	case comm > backward:

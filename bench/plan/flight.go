@@ -7,7 +7,7 @@ import "math"
 type flight struct {
 	end       float64 // the last bucket is back
 	busy      float64 // time with something under way
-	latency   float64 // of that
+	bytes     float64 // what the bytes alone take
 	wire      float64 // bytes that a host sends
 	buckets   int
 	algorithm string
@@ -38,7 +38,7 @@ func (s Setup) fly(compute float64) flight {
 		}
 		f.busy += min(whole, max(0, start+whole-max(f.end, start)))
 		f.end = max(f.end, start+whole)
-		f.latency += c.latency
+		f.bytes += c.bytes
 		f.wire += c.wire
 		if b.bytes > most {
 			most, f.algorithm = b.bytes, c.algorithm

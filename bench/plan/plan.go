@@ -135,7 +135,7 @@ type Prediction struct {
 	Wire       float64       `json:"wire_bytes"` // that a host sends in a step
 	Limit      string        `json:"limit"`      // what keeps it from being quicker
 
-	latency float64 // seconds of Comm that are latency
+	latency float64 // seconds of Comm in which no bytes of others take the links
 }
 
 // Predict returns what a step takes.
@@ -176,7 +176,7 @@ func (s Setup) predict() Prediction {
 	p := Prediction{
 		Peers: s.Peers, Step: seconds(step), Compute: seconds(compute + update),
 		Comm: seconds(f.busy), Exposed: seconds(max(0, f.end-compute)), Hidden: seconds(max(0, f.busy-max(0, f.end-compute))),
-		Efficiency: (alone*share + update) / step, Algorithm: f.algorithm, Buckets: f.buckets, Wire: f.wire, latency: f.latency,
+		Efficiency: (alone*share + update) / step, Algorithm: f.algorithm, Buckets: f.buckets, Wire: f.wire, latency: max(0, f.busy-f.bytes),
 	}
 	p.Speedup = (alone + update) / step * float64(s.Peers)
 	if s.Constant {

@@ -1,9 +1,13 @@
 package plan
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"flag"
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -73,6 +77,41 @@ func TestMeasuredSteps(t *testing.T) {
 		p := predict(t, s)
 		if off := p.Step.Seconds()/tt.measured.Seconds() - 1; math.Abs(off) > 0.05 {
 			t.Errorf("%d peers, %d bytes a layer, late %v: %v, measured %v (%+.1f %%)", tt.peers, tt.layer, tt.late, p.Step, tt.measured, 100*off)
+		}
+	}
+}
+
+var measured = flag.String("measured", "", "the output of ringbench scale -json, with one peer and with more on hosts of their own")
+var rate = flag.Float64("mbit", 100, "line rate of the links there")
+var first, others = flag.Int("first", 1<<20, "bytes of the first bucket there"), flag.Int("bucket", 25<<20, "of the others")
+
+// Steps that ringbench has just measured on links of a known rate.
+func TestAgainstRingbench(t *testing.T) {
+	if *measured == "" {
+		t.Skip("-measured names no file")
+	}
+	text, err := os.ReadFile(*measured)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dec := json.NewDecoder(bytes.NewReader(text)); dec.More(); {
+		var r bench.StepResult
+		if err := dec.Decode(&r); err != nil {
+			t.Fatal(err)
+		}
+		m, err := bench.LookupModel(r.Model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := predict(t, Setup{
+			Peers: r.Size, Params: r.Params, Codec: r.Codec, Compute: time.Duration(r.ComputeMS * 1e6), First: *first, Bucket: *others,
+			Layers: layersOf(m.Scaled(float64(r.Params) / float64(m.Params()))), Link: Link{50 * time.Microsecond, *rate * mbit * payload},
+		})
+		off := float64(p.Step.Microseconds())/1e3/r.StepMS - 1
+		t.Logf("%s, %s, %d peers: %.0f ms (%.0f exposed) measured, %v (%v) predicted, %+.1f %%", r.Model, r.Codec, r.Size, r.StepMS, r.ExposedMS,
+			p.Step.Round(time.Millisecond), p.Exposed.Round(time.Millisecond), 100*off)
+		if math.Abs(off) > 0.1 {
+			t.Errorf("that is off by more than 10 %%")
 		}
 	}
 }

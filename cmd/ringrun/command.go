@@ -44,6 +44,7 @@ Others:
   ringrun autopsy [RUN|FOLDER|ADDR]
                                tells why a run ended, or what happened to it
   ringrun doctor [-H HOSTS]    tells what would keep a run from working, here or there
+  ringrun plan -n 64 …         predicts how long a step takes, and what would help
   ringrun audit FILE…          says whether every sample was used exactly once
   ringrun chaos PROG           lets faults happen to a run, and checks its promises
   ringrun man                  prints the manual page
@@ -90,6 +91,7 @@ func newCommand() *cli.Command {
 			witnessCommand(),
 			doctorCommand(),
 			autopsyCommand(),
+			planCommand(),
 			auditCommand(),
 			chaosCommand(),
 			manual(),
