@@ -32,7 +32,10 @@ func parseBytes(s string) (int, error) {
 // parseBandwidth returns bytes of payload a second: 1Gbit is a line rate, 118MB is
 // what arrives.
 func parseBandwidth(s string) (float64, error) {
-	x, err := parseUnit(strings.TrimSuffix(strings.TrimSuffix(s, "/s"), "ps"), map[string]float64{
+	if rate, ok := strings.CutSuffix(strings.ToLower(s), "bps"); ok {
+		s = rate + "bit"
+	}
+	x, err := parseUnit(strings.TrimSuffix(s, "/s"), map[string]float64{
 		"KBIT": 1e3 / 8 * payload, "MBIT": 1e6 / 8 * payload, "GBIT": 1e9 / 8 * payload, "KB": 1e3, "MB": 1e6, "GB": 1e9,
 	})
 	if err != nil || !(x >= 1) || x > 1e15 {
