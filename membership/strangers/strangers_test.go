@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,8 +88,13 @@ func TestLeave(t *testing.T) {
 // The first refusal is reported at once, and then at most one line a minute.
 func TestReports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // guards lines
 		var lines []string
-		c := New(Limits{}, func(line string) { lines = append(lines, line) })
+		c := New(Limits{}, func(line string) {
+			mu.Lock()
+			defer mu.Unlock()
+			lines = append(lines, line)
+		})
 		refuse := func(ip, why string, times int) {
 			for range times {
 				c.Enter(from(ip)).Leave(why)
@@ -97,6 +103,8 @@ func TestReports(t *testing.T) {
 		check := func(want ...string) {
 			t.Helper()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if !slices.Equal(lines, want) {
 				t.Fatalf("reported %q, want %q", lines, want)
 			}

@@ -11,10 +11,16 @@ import (
 
 // BenchmarkLink streams frames one way through a link on loopback. The bytes
 // are those of the bodies.
-func BenchmarkLink(b *testing.B) {
+func BenchmarkLink(b *testing.B) { benchmarkLink(b, nil) }
+
+// BenchmarkSealedLink does so with TLS.
+func BenchmarkSealedLink(b *testing.B) { benchmarkLink(b, always) }
+
+func benchmarkLink(b *testing.B, change func(int, *Config)) {
 	for _, size := range []int{0, 1 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20} {
 		b.Run(fmt.Sprintf("frame=%d", size), func(b *testing.B) {
-			from, to := pair(b)
+			ts := group(b, 2, change)
+			from, to := connect(b, ts[0], ts[1], 1)
 			body, buf := make([]byte, size), make([]byte, size)
 			got := make(chan error, 1)
 			b.SetBytes(int64(size))
