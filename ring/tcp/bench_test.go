@@ -39,6 +39,20 @@ func benchmarkLink(b *testing.B, change func(int, *Config)) {
 	}
 }
 
+// BenchmarkOpen opens links.
+func BenchmarkOpen(b *testing.B) {
+	for name, change := range map[string]func(int, *Config){"clear": nil, "sealed": always} {
+		b.Run(name, func(b *testing.B) {
+			ts := group(b, 2, change)
+			for i := range b.N {
+				from, to := connect(b, ts[0], ts[1], uint64(i)+1)
+				from.Close()
+				to.Close()
+			}
+		})
+	}
+}
+
 // BenchmarkPingPong sends one frame to and fro.
 func BenchmarkPingPong(b *testing.B) {
 	for _, size := range []int{4, 64 << 10} {
