@@ -75,22 +75,22 @@ func TestEncrypted(t *testing.T) {
 	var died, late sync.Once
 	var fourth *peer
 	c.at = func(p *peer, shard Shard) error {
-		if p == c.peers[1] && shard.Step == 7 {
+		if p.id == "p1-0" && shard.Step == 7 {
 			died.Do(p.kill)
 			return errKilled
 		}
-		if p == c.peers[0] && shard.Step == 12 {
+		if p.id == "p0-0" && shard.Step == 12 {
 			late.Do(func() { fourth = c.start(1) })
 			p.awaitChange(c.ctx, p.g.current().view.Epoch+1)
 		}
 		return nil
 	}
-	for range 3 {
-		c.start(3)
-	}
-	<-c.peers[0].done
+	first := c.start(3)
+	c.start(3)
+	c.start(3)
+	<-first.done
 	c.check(c.peers[1])
-	if fourth == nil || fourth.steps != c.peers[0].steps {
+	if fourth == nil || fourth.steps != first.steps {
 		t.Error("the latecomer has not trained to the end")
 	}
 }
@@ -106,15 +106,14 @@ func TestOtherTLS(t *testing.T) {
 	}
 	var once sync.Once
 	c.at = func(p *peer, shard Shard) error {
-		if p == c.peers[0] && shard.Step == 5 {
-			once.Do(func() { c.start(1) })
-			<-c.peers[2].done
+		if p.id == "p0-0" && shard.Step == 5 {
+			once.Do(func() { <-c.start(1).done })
 		}
 		return nil
 	}
+	first := c.start(2)
 	c.start(2)
-	c.start(2)
-	<-c.peers[0].done
+	<-first.done
 	if err := c.peers[2].err; err == nil || !strings.Contains(err.Error(), "p0-0 is started with TLS always, but this peer (p2-0) with never") {
 		t.Errorf("got %v, want an error that names both settings", err)
 	}
