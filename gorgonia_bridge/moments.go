@@ -1,37 +1,23 @@
 package bridge
 
-import (
-	"fmt"
-	"math"
+import "math"
 
-	"gorgonia.org/tensor"
-)
+type float interface{ float32 | float64 }
 
-// Planes are the elements of a tensor (rows, channels, …) by row and channel.
-type planes struct {
-	dense                *tensor.Dense
-	all                  array
+// Planes are the elements of a tensor (rows, channels, …): for each row and
+// channel, the area behind them.
+type planes[T float] struct {
+	all                  []T
 	rows, channels, area int
 }
 
-func planesOf(d *tensor.Dense) (planes, error) {
-	a, err := arrayOfDense(d)
-	if err != nil {
-		return planes{}, fmt.Errorf("bridge: what is normalised %w", err)
-	}
-	s := d.Shape()
-	return planes{d, a, s[0], s[1], s.TotalSize() / (s[0] * s[1])}, nil
-}
-
-// each calls f for the elements of the first rows, with their channel.
-func (p planes) each(rows int, f func(channel, i int)) {
-	i := 0
+// each calls f for the planes of the first rows, each from lo to hi.
+func (p planes[T]) each(rows int, f func(channel, lo, hi int)) {
+	lo := 0
 	for range rows {
 		for c := range p.channels {
-			for range p.area {
-				f(c, i)
-				i++
-			}
+			f(c, lo, lo+p.area)
+			lo += p.area
 		}
 	}
 }
@@ -44,33 +30,49 @@ type moments struct {
 	square []float64
 }
 
+func newMoments(channels int) moments {
+	return moments{mean: make([]float64, channels), square: make([]float64, channels)}
+}
+
 // momentsOf returns those of the first rows.
-func momentsOf(x planes, rows int) moments {
-	m := moments{float64(rows * x.area), make([]float64, x.channels), make([]float64, x.channels)}
-	if rows == 0 {
+func momentsOf[T float](x planes[T], rows int) moments {
+	m := newMoments(x.channels)
+	if m.count = float64(rows * x.area); rows == 0 {
 		return m
 	}
-	x.each(rows, func(c, i int) { m.mean[c] += x.all.element(i) })
+	x.each(rows, func(c, lo, hi int) {
+		sum := 0.0
+		for _, v := range x.all[lo:hi] {
+			sum += float64(v)
+		}
+		m.mean[c] += sum
+	})
 	for c := range m.mean {
 		m.mean[c] /= m.count
 	}
-	x.each(rows, func(c, i int) {
-		away := x.all.element(i) - m.mean[c]
-		m.square[c] += away * away
+	x.each(rows, func(c, lo, hi int) {
+		mean, sum := m.mean[c], 0.0
+		for _, v := range x.all[lo:hi] {
+			away := float64(v) - mean
+			sum += float64(away * away)
+		}
+		m.square[c] += sum
 	})
 	return m
 }
 
-// runningMoments returns moments with the variance given.
+// runningMoments returns moments with the mean and variance given.
 func runningMoments(mean, variance array) moments {
-	m := moments{count: 1}
-	for c := range mean.len() {
-		m.mean, m.square = append(m.mean, mean.element(c)), append(m.square, variance.element(c))
+	m := newMoments(mean.len())
+	m.count = 1
+	for c := range m.mean {
+		m.mean[c], m.square[c] = mean.element(c), variance.element(c)
 	}
 	return m
 }
 
-// merge takes in the moments of other elements (Chan, Golub, LeVeque, 1979).
+// merge takes in the moments of other elements (Chan, Golub, LeVeque, 1979). It
+// rounds alike on all processors.
 func (m *moments) merge(o moments) {
 	if o.count == 0 {
 		return
@@ -78,8 +80,8 @@ func (m *moments) merge(o moments) {
 	n := m.count + o.count
 	for c := range m.mean {
 		away := o.mean[c] - m.mean[c]
-		m.mean[c] += away * o.count / n
-		m.square[c] += o.square[c] + away*away*m.count*o.count/n
+		m.mean[c] += float64(away * o.count / n)
+		m.square[c] += o.square[c] + float64(float64(away*away)*m.count*o.count/n)
 	}
 	m.count = n
 }
@@ -95,12 +97,6 @@ func momentsFrom(x []float64) moments {
 	return moments{x[0], x[1 : 1+n : 1+n], x[1+n:]}
 }
 
-// normalise subtracts the mean and divides by the deviation.
-func (m moments) normalise(x, out planes, epsilon float64) {
-	by := m.scales(epsilon)
-	x.each(x.rows, func(c, i int) { out.all.setElement(i, (x.all.element(i)-m.mean[c])*by[c]) })
-}
-
 // scales returns one by the deviation of each channel.
 func (m moments) scales(epsilon float64) []float64 {
 	by := make([]float64, len(m.mean))
@@ -110,33 +106,52 @@ func (m moments) scales(epsilon float64) []float64 {
 	return by
 }
 
+// normalised returns x less the mean, times one by the deviation.
+func normalised[T float](m moments, x planes[T], epsilon float64) []T {
+	out, by := make([]T, len(x.all)), m.scales(epsilon)
+	x.each(x.rows, func(c, lo, hi int) {
+		mean, by, to := m.mean[c], by[c], out[lo:hi]
+		for i, v := range x.all[lo:hi] {
+			to[i] = T((float64(v) - mean) * by)
+		}
+	})
+	return out
+}
+
 // follow lets running statistics follow these.
 func (m moments) follow(mean, variance array, momentum float64) {
 	for c := range m.mean {
-		mean.setElement(c, momentum*m.mean[c]+(1-momentum)*mean.element(c))
-		variance.setElement(c, momentum*m.square[c]/max(m.count-1, 1)+(1-momentum)*variance.element(c))
+		mean.setElement(c, float64(momentum*m.mean[c])+float64((1-momentum)*mean.element(c)))
+		variance.setElement(c, float64(momentum*m.square[c]/max(m.count-1, 1))+float64((1-momentum)*variance.element(c)))
 	}
 }
 
 // products returns the sums, over the first rows, of dy and of dy times what x is
 // away from the mean: for each channel.
-func (m moments) products(x, dy planes, rows int) []float64 {
+func products[T float](m moments, x, dy planes[T], rows int) []float64 {
 	sums := make([]float64, 2*x.channels)
-	x.each(rows, func(c, i int) {
-		d := dy.all.element(i)
-		sums[c] += d
-		sums[x.channels+c] += d * (x.all.element(i) - m.mean[c])
+	x.each(rows, func(c, lo, hi int) {
+		mean, sum, dot, d := m.mean[c], 0.0, 0.0, dy.all[lo:hi]
+		for i, v := range x.all[lo:hi] {
+			sum += float64(d[i])
+			dot += float64(d[i]) * (float64(v) - mean)
+		}
+		sums[c] += sum
+		sums[x.channels+c] += dot
 	})
 	return sums
 }
 
-// gradient computes that of x, given the products of all rows. Rows that are not
-// in the moments have none.
-func (m moments) gradient(x, dy, out planes, sums []float64, rows int, epsilon float64) {
-	by := m.scales(epsilon)
-	x.each(rows, func(c, i int) {
-		away := x.all.element(i) - m.mean[c]
-		d := dy.all.element(i) - sums[c]/m.count - away*by[c]*by[c]*sums[x.channels+c]/m.count
-		out.all.setElement(i, d*by[c])
+// gradientOf returns that of x, given the products of all peers' rows. Rows that
+// are not in the moments have none.
+func gradientOf[T float](m moments, x, dy planes[T], sums []float64, rows int, epsilon float64) []T {
+	out, by := make([]T, len(x.all)), m.scales(epsilon)
+	x.each(rows, func(c, lo, hi int) {
+		mean, by, d, to := m.mean[c], by[c], dy.all[lo:hi], out[lo:hi]
+		sum, dot := sums[c]/m.count, by*by*sums[x.channels+c]/m.count
+		for i, v := range x.all[lo:hi] {
+			to[i] = T((float64(d[i]) - sum - (float64(v)-mean)*dot) * by)
+		}
 	})
+	return out
 }

@@ -125,15 +125,44 @@ func (op *SyncNormOp) InferShape(in ...gorgonia.DimSizer) (tensor.Shape, error) 
 
 // Do normalises.
 func (op *SyncNormOp) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
-	x, out, err := op.open(in[0])
+	x, a, err := op.open(in[0])
 	if err != nil {
 		return nil, err
 	}
-	if !op.training {
-		running := runningMoments(mustArray(op.mean), mustArray(op.variance))
-		running.normalise(x, out, op.epsilon)
-		return out.dense, nil
+	if a.f64 != nil {
+		return forward(op, x, planesOf(x, a.f64))
 	}
+	return forward(op, x, planesOf(x, a.f32))
+}
+
+// open returns the elements of a value.
+func (op *SyncNormOp) open(v gorgonia.Value) (*tensor.Dense, array, error) {
+	d, ok := v.(*tensor.Dense)
+	if !ok || d.Dims() != op.dims || d.Shape()[1] != op.mean.Len() || d.Dtype() != op.mean.Dtype() {
+		return nil, array{}, fmt.Errorf("bridge: SyncBatchNorm of a %T %v of %v", v, v.Shape(), v.Dtype())
+	}
+	a, err := arrayOfDense(d)
+	if err != nil {
+		return nil, array{}, fmt.Errorf("bridge: what SyncBatchNorm gets %w", err)
+	}
+	return d, a, nil
+}
+
+func planesOf[T float](d *tensor.Dense, all []T) planes[T] {
+	s := d.Shape()
+	return planes[T]{all, s[0], s[1], s.TotalSize() / (s[0] * s[1])}
+}
+
+func like(d *tensor.Dense, elements any) *tensor.Dense {
+	return tensor.New(tensor.WithShape(d.Shape().Clone()...), tensor.WithBacking(elements))
+}
+
+func forward[T float](op *SyncNormOp, d *tensor.Dense, x planes[T]) (gorgonia.Value, error) {
+	mean, variance := mustArray(op.mean), mustArray(op.variance)
+	if !op.training {
+		return like(d, normalised(runningMoments(mean, variance), x, op.epsilon)), nil
+	}
+	var err error
 	if op.rows, err = op.begin(x.rows); err != nil {
 		return nil, err
 	}
@@ -141,22 +170,18 @@ func (op *SyncNormOp) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 	if err := op.exchange(); err != nil {
 		return nil, err
 	}
-	op.batch.normalise(x, out, op.epsilon)
-	op.batch.follow(mustArray(op.mean), mustArray(op.variance), op.momentum)
-	return out.dense, nil
+	op.batch.follow(mean, variance, op.momentum)
+	return like(d, normalised(op.batch, x, op.epsilon)), nil
 }
 
-// open returns the elements of the input, and a place for as many.
-func (op *SyncNormOp) open(v gorgonia.Value) (x, out planes, err error) {
-	d, ok := v.(*tensor.Dense)
-	if !ok {
-		return x, out, fmt.Errorf("bridge: SyncBatchNorm of a %T", v)
+func backward[T float](op *SyncNormOp, d *tensor.Dense, x, dy planes[T]) (gorgonia.Value, error) {
+	sums := products(op.batch, x, dy, op.rows)
+	if op.bridge != nil {
+		if err := op.bridge.syncSums(sums); err != nil {
+			return nil, err
+		}
 	}
-	if x, err = planesOf(d); err != nil {
-		return x, out, err
-	}
-	out, err = planesOf(tensor.New(tensor.Of(d.Dtype()), tensor.WithShape(d.Shape().Clone()...)))
-	return x, out, err
+	return like(d, gradientOf(op.batch, x, dy, sums, op.rows, op.epsilon)), nil
 }
 
 // begin returns how many rows count in this pass.
@@ -224,25 +249,21 @@ func (op *syncNormDiff) Type() hm.Type {
 }
 
 func (op *syncNormDiff) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
-	x, out, err := op.open(in[0])
-	if err != nil {
-		return nil, err
-	}
-	dy, _, err := op.open(in[1])
-	if err != nil {
-		return nil, err
-	}
 	if !op.training {
 		return nil, errors.New("bridge: the gradient of SyncBatchNorm that is not training")
 	}
-	sums := op.batch.products(x, dy, op.rows)
-	if op.bridge != nil {
-		if err := op.bridge.syncSums(sums); err != nil {
-			return nil, err
-		}
+	x, a, err := op.open(in[0])
+	if err != nil {
+		return nil, err
 	}
-	op.batch.gradient(x, dy, out, sums, op.rows, op.epsilon)
-	return out.dense, nil
+	_, dy, err := op.open(in[1])
+	if err != nil {
+		return nil, err
+	}
+	if a.f64 != nil {
+		return backward(op.SyncNormOp, x, planesOf(x, a.f64), planesOf(x, dy.f64))
+	}
+	return backward(op.SyncNormOp, x, planesOf(x, a.f32), planesOf(x, dy.f32))
 }
 
 func (op *syncNormDiff) WriteHash(h hash.Hash) { fmt.Fprint(h, op.String()) }

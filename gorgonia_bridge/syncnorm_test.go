@@ -170,7 +170,7 @@ func TestNormsLoseAPeerInAPass(t *testing.T) {
 				if i != 1 || s.Step != 5 {
 					return nil
 				}
-				switch m := momentsOf(planes{channels: 4, area: 1}, 0); where {
+				switch m := newMoments(4); where {
 				case "backward":
 					return errors.Join(w.bridge.syncMoments(&m), errLost)
 				case "Step":
