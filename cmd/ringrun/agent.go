@@ -31,6 +31,7 @@ type agent struct {
 	workers sync.WaitGroup
 	servant doctor.Servant
 
+	pulse    pulse
 	detached bool // the end of stdin means nothing any more
 
 	liveMu sync.Mutex
@@ -57,9 +58,15 @@ func runAgent() error {
 	a := &agent{guard: g, out: json.NewEncoder(os.Stdout), live: map[int]*worker{}}
 	defer a.end()
 	a.send(event{Kind: evReady, SSH: os.Getenv("SSH_CONNECTION")})
-	requests, broken := readRequests(os.Stdin)
+	requests, broken := readRequests(hearing{os.Stdin, a.pulse.heard}, a.alive())
+	beat := time.NewTicker(time.Hour)
+	defer beat.Stop()
 	for {
 		select {
+		case <-beat.C:
+			if lease := a.pulse.lease; lease > 0 && a.pulse.beat() >= lease {
+				return fmt.Errorf("no word from the launcher for %v: its workers end here", lease)
+			}
 		case r, ok := <-requests:
 			if !ok {
 				if a.detached {
@@ -68,6 +75,10 @@ func runAgent() error {
 				}
 				return <-broken
 			}
+			if r.Lease > 0 && a.pulse.lease != r.Lease {
+				a.pulse.lease = r.Lease
+				beat.Reset(beatOf(r.Lease))
+			}
 			a.serve(r)
 		case <-terminate:
 			return nil
@@ -75,11 +86,30 @@ func runAgent() error {
 	}
 }
 
-// readRequests sends what it reads until the end, and then why it ended.
-func readRequests(r io.Reader) (<-chan request, <-chan error) {
+// alive answers, for each call, that this agent is. Nothing else waits for that:
+// when nobody reads our events, what the launcher wants is still done.
+func (a *agent) alive() func() {
+	asked := make(chan struct{}, 1)
+	go func() { // until the process ends
+		for range asked {
+			a.send(event{Kind: evAlive})
+		}
+	}()
+	return func() {
+		select {
+		case asked <- struct{}{}:
+		default: // an answer is on its way
+		}
+	}
+}
+
+// readRequests sends what it reads until the end, and then why it ended. It calls
+// alive for each renewal of the lease, and sends only the first of them.
+func readRequests(r io.Reader, alive func()) (<-chan request, <-chan error) {
 	requests, broken := make(chan request), make(chan error, 1)
 	go func() {
 		defer close(requests)
+		var lease time.Duration
 		for d := json.NewDecoder(r); ; {
 			var q request
 			if err := d.Decode(&q); err != nil {
@@ -89,7 +119,13 @@ func readRequests(r io.Reader) (<-chan request, <-chan error) {
 				broken <- err
 				return
 			}
-			requests <- q
+			if q.Lease > 0 {
+				alive()
+			}
+			if q.Lease == 0 || q.Lease != lease {
+				requests <- q
+			}
+			lease = max(lease, q.Lease)
 		}
 	}()
 	return requests, broken

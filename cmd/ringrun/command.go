@@ -128,6 +128,8 @@ func optionFlags() []cli.Flag {
 		&cli.StringFlag{Name: "metrics", Usage: "the workers of each host serve /metrics for Prometheus at this `ADDR`, a port or host:port, and the ports after it, to whoever asks"},
 		&cli.BoolFlag{Name: "detach", Usage: "end ringrun when the group has come together; the workers go on"},
 		&cli.DurationFlag{Name: "grace", Value: 5 * time.Second, Usage: "workers that are to end, by a signal, may take this `TIME`: to finish a step, and leave"},
+		&cli.DurationFlag{Name: "lease", Value: defaultLease, Usage: "another host and this launcher that have not heard of each other for this `TIME`, because one is cut off " +
+			"or has lost power, give up: its workers end, or are counted as lost; not with -detach"},
 		&cli.StringFlag{Name: "batch-policy", Value: "constant", Usage: "when peers come and go: `constant|scale` (the batch of all of them stays, or of each)"},
 		&cli.StringFlag{Name: "on-divergence", Value: "heal", Usage: "if peers hold different bits: `heal|stop` (the few get the state of the many, or the run ends)"},
 		&cli.StringFlag{Name: "audit", Usage: "add to this `FILE` what each step consumed; ringrun audit FILE checks it"},

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -34,16 +35,21 @@ type conn struct {
 	server string // of the host, as ssh reached it
 	client string // of this machine, as the host saw it
 
+	pulse   pulse
+	reading atomic.Bool   // read waits for the agent, not for who takes its events
+	unread  chan struct{} // closed when read has ended
+
 	stderrMu sync.Mutex
 	stderr   string // last line
 }
 
 // dialAgent starts an agent, through ssh if r is not nil, and waits until it is
 // ready.
-func dialAgent(ctx context.Context, h host, self string, r *remote, g *guard, note func(string, ...any)) (*conn, error) {
-	c := &conn{host: h, guard: g, cmd: exec.Command(self, "_agent")}
+func dialAgent(ctx context.Context, h host, self string, r *remote, g *guard, lease time.Duration, note func(string, ...any)) (*conn, error) {
+	c := &conn{host: h, guard: g, unread: make(chan struct{}), cmd: exec.Command(self, "_agent")}
 	if r != nil {
 		c.cmd = h.shell(context.WithoutCancel(ctx), "exec "+quote(self)+" _agent")
+		c.cmd.Args = outlasting(c.cmd.Args, lease)
 	}
 	inGroup(c.cmd)
 	if err := c.start(note); err != nil {
@@ -71,7 +77,7 @@ func (c *conn) start(note func(string, ...any)) error {
 		return err
 	}
 	c.errs = stderr
-	c.lines = bufio.NewReaderSize(stdout, 64<<10)
+	c.lines = bufio.NewReaderSize(hearing{stdout, c.pulse.heard}, 64<<10)
 	c.out = json.NewDecoder(c.lines)
 	begin := c.cmd.Start // the agent has a guard of its own, ssh has not
 	if !c.host.local {
@@ -134,13 +140,19 @@ func (c *conn) lastWords(err error) string {
 
 // read passes on events until the agent is gone; the last is evLost.
 func (c *conn) read(f func(event)) {
+	defer close(c.unread)
 	for {
 		var e event
-		if err := c.out.Decode(&e); err != nil {
+		c.reading.Store(true)
+		err := c.out.Decode(&e)
+		c.reading.Store(false)
+		switch {
+		case err != nil:
 			f(event{Kind: evLost, Text: c.lastWords(err)})
 			return
+		case e.Kind != evAlive:
+			f(e)
 		}
-		f(e)
 	}
 }
 

@@ -193,7 +193,7 @@ func (x *exam) dial(ctx context.Context, h host, g *guard) (*conn, error) {
 			return nil, err
 		}
 	}
-	return dialAgent(ctx, h, self, r, g, x.out.note)
+	return dialAgent(ctx, h, self, r, g, defaultLease, x.out.note)
 }
 
 // dismiss ends the agents.

@@ -156,6 +156,9 @@ func (j *job) run(signals <-chan syscall.Signal) error {
 // listen passes on what an agent says.
 func (j *job) listen(c *conn) {
 	j.readers.Go(func() { c.read(func(e event) { j.pass(c, e) }) })
+	if !c.host.local {
+		j.readers.Go(func() { c.beat(j.opts.lease, j.out.note) })
+	}
 }
 
 // begin starts the founder, or all workers if there is a group to join.

@@ -182,7 +182,7 @@ func (j *job) agentOn(ctx context.Context, h host, r *remote, exe string, g *gua
 			return nil, err
 		}
 	}
-	c, err := dialAgent(ctx, h, self, r, g, j.out.note)
+	c, err := dialAgent(ctx, h, self, r, g, j.opts.lease, j.out.note)
 	if err == nil {
 		c.prog = exe
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"syscall"
+	"time"
 
 	"github.com/ringrun/ringrun/cmd/ringrun/doctor"
 	"github.com/ringrun/ringrun/elastic/blackbox"
@@ -15,6 +16,7 @@ import (
 // A request has one of its fields set.
 type request struct {
 	Start  *start         `json:"start,omitempty"`
+	Lease  time.Duration  `json:"lease,omitempty"`  // for so long the agent need not hear from us again
 	Detach bool           `json:"detach,omitempty"` // stay without the launcher until the last worker has ended
 	Signal syscall.Signal `json:"signal,omitempty"` // to the process groups of all workers
 	Only   []int          `json:"only,omitempty"`   // or of these
@@ -50,6 +52,7 @@ const (
 	evOutput  = "output"  // Worker, Stderr, Line
 	evReport  = "report"  // Worker, Line: JSON from the worker's RINGRUN_REPORT
 	evExited  = "exited"  // Worker, Status or Signal
+	evAlive   = "alive"   // the answer to a lease
 	evNote    = "note"    // Text, for the user
 	evDoctor  = "doctor"  // Doctor
 	evLost    = "lost"    // Text; made by the launcher when the agent is gone

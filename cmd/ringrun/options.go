@@ -29,6 +29,7 @@ type options struct {
 	port       int
 	silence    time.Duration
 	grace      time.Duration
+	lease      time.Duration
 	batch      string // policy
 	diverged   string // what then
 	audit      string // file
@@ -69,6 +70,7 @@ func parseOptions(c *cli.Command, raw []string) (options, error) {
 		port:       c.Int("port"),
 		silence:    c.Duration("silence"),
 		grace:      c.Duration("grace"),
+		lease:      c.Duration("lease"),
 		batch:      c.String("batch-policy"),
 		diverged:   c.String("on-divergence"),
 		audit:      c.String("audit"),
@@ -222,6 +224,8 @@ func (o *options) validate() error {
 		return usagef("-metrics %s: %d workers need as many ports from there on", o.metrics, o.n)
 	case o.grace < 100*time.Millisecond:
 		return usagef("-grace %v: want at least 100ms", o.grace)
+	case o.lease < 2*time.Second:
+		return usagef("-lease %v: want at least 2s", o.lease)
 	case o.audit != "" && o.detach:
 		return usagef("-audit %s: the launcher writes it, and with -detach there is none", o.audit)
 	case o.partition != "pause" && o.partition != "stop" && (!strings.HasPrefix(o.partition, "prefer=") || o.partition == "prefer="):
