@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"testing"
 	"time"
 )
 
@@ -89,4 +92,69 @@ func (s *stage) pidOf(id string) string {
 			s.t.Fatalf("there is no worker %s", id)
 		}
 	}
+}
+
+// one waits for a process of the stage that has this in its command line, and is
+// no launcher.
+func (s *stage) one(what string) string {
+	s.t.Helper()
+	var found string
+	s.await("a process with "+what, func(left map[string]string) bool {
+		for pid, cmd := range left {
+			if strings.Contains(cmd, what) && !strings.Contains(cmd, "-H ") && !strings.Contains(cmd, "_gate") && !strings.Contains(cmd, guardName) {
+				found = pid
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// gone waits until these processes have ended.
+func (s *stage) gone(pids ...string) {
+	s.t.Helper()
+	s.await("the end of "+strings.Join(pids, " "), func(left map[string]string) bool {
+		return !slices.ContainsFunc(pids, func(pid string) bool { return left[pid] != "" })
+	})
+}
+
+// below lists the processes that a process of the stage has started, and those
+// that these have.
+func (s *stage) below(pid string) []string {
+	var all []string
+	for child := range s.left() {
+		status, _ := os.ReadFile(filepath.Join("/proc", child, "status"))
+		if bytes.Contains(status, []byte("\nPPid:\t"+pid+"\n")) && !bytes.HasPrefix(status, []byte("Name:\t"+guardName)) {
+			all = append(append(all, child), s.below(child)...)
+		}
+	}
+	return all
+}
+
+func (s *stage) await(what string, so func(left map[string]string) bool) {
+	s.t.Helper()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	late := time.After(5 * time.Second)
+	for {
+		left := s.left()
+		if so(left) {
+			return
+		}
+		select {
+		case <-look.C:
+		case <-late:
+			s.t.Fatalf("still no %s after 5 s; there are %v", what, left)
+		}
+	}
+}
+
+func atoi(t testing.TB, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
