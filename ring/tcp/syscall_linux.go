@@ -1,3 +1,7 @@
+//go:build !386
+
+// 386 has no system calls of its own for sockets.
+
 package tcp
 
 import (
