@@ -87,7 +87,7 @@ func runChaos(ctx context.Context, c *cli.Command) error {
 	}
 	defer g.close()
 	out := newPrinter(os.Stdout, os.Stderr)
-	exe, err := prog.build(ctx, g, out.note, os.Stderr)
+	exe, err := prog.build(ctx, thisPlatform, g, out.note, os.Stderr)
 	if err != nil {
 		return err
 	}

@@ -95,7 +95,14 @@ func newCommand() *cli.Command {
 			auditCommand(),
 			chaosCommand(),
 			manual(),
-			{Name: "_agent", Hidden: true, Action: func(context.Context, *cli.Command) error { return runAgent() }},
+			{Name: "_agent", Hidden: true, Action: func(_ context.Context, c *cli.Command) error {
+				defer useCached(c.Args().Slice())()
+				return runAgent()
+			}},
+			{Name: "_unpack", Hidden: true, Action: func(context.Context, *cli.Command) error { return runUnpack() }},
+			{Name: "_prune", Hidden: true, Action: func(_ context.Context, c *cli.Command) error {
+				return pruneCache(c.Args().First(), time.Now(), 0, 0)
+			}},
 			{Name: "_guard", Hidden: true, Action: func(context.Context, *cli.Command) error { return runGuard() }},
 			{Name: "_gate", Hidden: true, SkipFlagParsing: true, Action: func(_ context.Context, c *cli.Command) error {
 				return runGate(c.Args().Slice())
@@ -113,6 +120,7 @@ func optionFlags() []cli.Flag {
 		&cli.StringFlag{Name: "hostfile", Usage: "the hosts are in this `FILE`, one a line: name:slots, or name slots=N"},
 		&cli.StringFlag{Name: "hosts-from", Usage: "the hosts are what this `SCRIPT`, for a shell, prints, as in a hostfile; it is asked every two seconds: " +
 			"workers start on hosts and slots that are added, up to -max-n, and leave those that are not"},
+		&cli.StringFlag{Name: "cache", Usage: "other hosts keep ringrun and PROG in this `DIR` (default: ~/.cache/ringrun there)"},
 		&cli.StringFlag{Name: "join", Usage: "join the run that has a peer at `ADDR` (host:port), or that a ticket is for, instead of founding one"},
 		&cli.StringFlag{Name: "transport", Value: "auto", Usage: "how gradients travel: `auto|shm|tcp|rtc` (shared memory on one host, TCP between hosts; or WebRTC data channels)"},
 		&cli.StringFlag{Name: "tls", Value: "auto", Usage: "which TCP links are encrypted: `auto|always|never` (auto: those between hosts)"},

@@ -50,6 +50,10 @@ func dialAgent(ctx context.Context, h host, self string, r *remote, g *guard, le
 	if r != nil {
 		c.cmd = h.shell(context.WithoutCancel(ctx), "exec "+quote(self)+" _agent")
 		c.cmd.Args = outlasting(c.cmd.Args, lease)
+func dialAgent(ctx context.Context, h host, self, prog string, r *remote, g *guard, note func(string, ...any)) (*conn, error) {
+	c := &conn{host: h, guard: g, cmd: exec.Command(self, "_agent", prog), prog: prog}
+	if r != nil {
+		c.cmd = h.shell(context.WithoutCancel(ctx), "exec "+quote(self)+" _agent "+quote(self)+" "+quote(prog))
 	}
 	inGroup(c.cmd)
 	if err := c.start(note); err != nil {

@@ -24,6 +24,7 @@ func doctorCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "H", Usage: "examine these `HOSTS`, and from each the ways to each other, as ringrun -H would use them"},
 			&cli.StringFlag{Name: "hostfile", Usage: "the hosts are in this `FILE`"},
+			&cli.StringFlag{Name: "cache", Usage: "they keep ringrun in this `DIR` (default: ~/.cache/ringrun there)"},
 			&cli.IntFlag{Name: "port", Usage: "the founder is to listen on this `PORT`"},
 			&cli.StringFlag{Name: "output", Usage: "workers are to write in this `DIR`"},
 			&cli.StringFlag{Name: "checkpoint", Usage: "checkpoints are to go to this `DIR`"},
@@ -42,6 +43,7 @@ func doctorCommand() *cli.Command {
 			}
 			ctx, _ = catchSignals(ctx)
 			x := newExam(hosts, c.Int("port"), newPrinter(os.Stdout, os.Stderr))
+			x.cache = c.String("cache")
 			for _, dir := range []string{c.String("output"), c.String("checkpoint")} {
 				if dir != "" {
 					x.dirs = append(x.dirs, dir)
@@ -57,6 +59,7 @@ type exam struct {
 	hosts []host
 	port  int
 	dirs  []string
+	cache string // folder for copies on the hosts
 	out   *printer
 	token doctor.Token
 
@@ -180,20 +183,26 @@ func (p *patient) door() string {
 }
 
 func (x *exam) dial(ctx context.Context, h host, g *guard) (*conn, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find ringrun itself: %w", err)
-	}
 	var r *remote
+	var err error
 	if !h.local {
-		if r, err = reach(ctx, h, g); err != nil {
-			return nil, err
-		}
-		if self, err = r.put(ctx, self, x.out.note); err != nil {
+		if r, err = reach(ctx, h, x.cache, g); err != nil {
 			return nil, err
 		}
 	}
 	return dialAgent(ctx, h, self, r, g, defaultLease, x.out.note)
+	self, err := selfFor(ctx, h, r.on(), program{}, g, x.out)
+	if err != nil {
+		return nil, err
+	}
+	if r != nil {
+		at, err := r.supply(ctx, x.out, self)
+		if err != nil {
+			return nil, err
+		}
+		self.file = at[0]
+	}
+	return dialAgent(ctx, h, self.file, "", r, g, x.out.note)
 }
 
 // dismiss ends the agents.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -130,36 +129,38 @@ func (j *job) connect(ctx context.Context, prog program, g *guard) error {
 			continue
 		}
 		reaching.Go(func() (err error) {
-			remotes[i], err = reach(rctx, h, g)
+			remotes[i], err = reach(rctx, h, j.opts.cache, g)
 			return err
 		})
 	}
 	if err := reaching.Wait(); err != nil {
 		return err
 	}
-	exe, err := prog.build(ctx, g, j.out.note, os.Stderr)
-	if err != nil {
-		return err
+	d := &depot{prog: prog, guard: g, out: j.out, kits: map[string]kit{}}
+	for i, h := range j.opts.hosts {
+		if _, err := d.kit(ctx, h, remotes[i].on()); err != nil {
+			return err
+		}
 	}
 	j.reach = func(ctx context.Context, h host) (*conn, error) {
 		if h.local {
-			return j.agentOn(ctx, h, nil, exe, g)
+			return j.agentOn(ctx, h, nil, d)
 		}
-		r, err := reach(ctx, h, g)
+		r, err := reach(ctx, h, j.opts.cache, g)
 		if err != nil {
 			return nil, err
 		}
-		return j.agentOn(ctx, h, r, exe, g)
+		return j.agentOn(ctx, h, r, d)
 	}
 	dialing, dctx := errgroup.WithContext(ctx)
 	conns := make([]*conn, len(j.opts.hosts))
 	for i, h := range j.opts.hosts {
 		dialing.Go(func() (err error) {
-			conns[i], err = j.agentOn(dctx, h, remotes[i], exe, g)
+			conns[i], err = j.agentOn(dctx, h, remotes[i], d)
 			return err
 		})
 	}
-	err = dialing.Wait()
+	err := dialing.Wait()
 	for _, c := range conns {
 		if c != nil && err != nil {
 			c.close()
@@ -169,22 +170,23 @@ func (j *job) connect(ctx context.Context, prog program, g *guard) error {
 	return err
 }
 
-func (j *job) agentOn(ctx context.Context, h host, r *remote, exe string, g *guard) (*conn, error) {
-	self, err := os.Executable()
+func (j *job) agentOn(ctx context.Context, h host, r *remote, d *depot) (*conn, error) {
+	k, err := d.kit(ctx, h, r.on())
 	if err != nil {
-		return nil, fmt.Errorf("find ringrun itself: %w", err)
+		return nil, err
 	}
+	self, exe := k.self.file, k.prog.file
 	if r != nil {
-		if self, err = r.put(ctx, self, j.out.note); err != nil {
+		at, err := r.supply(ctx, j.out, k.self, k.prog)
+		if err != nil {
 			return nil, err
 		}
-		if exe, err = r.put(ctx, exe, j.out.note); err != nil {
-			return nil, err
-		}
+		self, exe = at[0], at[1]
 	}
 	c, err := dialAgent(ctx, h, self, r, g, j.opts.lease, j.out.note)
 	if err == nil {
 		c.prog = exe
 	}
 	return c, err
+	return dialAgent(ctx, h, self, exe, r, d.guard, j.out.note)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"net"
 	"os"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,7 +43,8 @@ type options struct {
 	detach     bool
 	partition  string // what to do then
 	secretFile string
-	ticket     bool // join is in a ticket
+	ticket     bool   // join is in a ticket
+	cache      string // folder for copies on other hosts
 	checkpoint checkpoints
 	step       *slurmStep // this launcher runs one of its tasks; nil: no such thing
 	prog       string
@@ -80,6 +82,7 @@ func parseOptions(c *cli.Command, raw []string) (options, error) {
 		detach:     c.Bool("detach"),
 		partition:  c.String("on-partition"),
 		secretFile: c.String("secret-file"),
+		cache:      c.String("cache"),
 	}
 	if c.IsSet("n") && o.n < 1 {
 		return o, usagef("-n %d: at least 1 worker is needed", o.n)
@@ -222,6 +225,8 @@ func (o *options) validate() error {
 		return usagef("-port %d: only a founder has a fixed port; with -join there is none", o.port)
 	case o.metrics != "" && !o.metricsFit():
 		return usagef("-metrics %s: %d workers need as many ports from there on", o.metrics, o.n)
+	case o.cache != "" && !path.IsAbs(o.cache):
+		return usagef("-cache %s: want a path that begins with /", o.cache)
 	case o.grace < 100*time.Millisecond:
 		return usagef("-grace %v: want at least 100ms", o.grace)
 	case o.lease < 2*time.Second:

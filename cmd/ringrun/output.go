@@ -19,6 +19,10 @@ var palette = []color.Attribute{
 type printer struct {
 	mu       sync.Mutex
 	out, err stream
+	live     bool   // err is a terminal
+	last     string // status line
+
+	progress progress
 }
 
 type stream struct {
@@ -27,7 +31,10 @@ type stream struct {
 }
 
 func newPrinter(out, err *os.File) *printer {
-	return &printer{out: stream{out, wantsColour(out)}, err: stream{err, wantsColour(err)}}
+	return &printer{
+		out: stream{out, wantsColour(out)}, err: stream{err, wantsColour(err)},
+		live: os.Getenv("TERM") != "dumb" && term.IsTerminal(int(err.Fd())),
+	}
 }
 
 func wantsColour(f *os.File) bool {
@@ -38,6 +45,7 @@ func wantsColour(f *os.File) bool {
 func (p *printer) line(worker int, stderr bool, text []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.underStatus()()
 	to := p.out
 	if stderr {
 		to = p.err
@@ -49,7 +57,17 @@ func (p *printer) line(worker int, stderr bool, text []byte) {
 func (p *printer) note(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	defer p.underStatus()()
 	p.err.print("ringrun:", color.Bold, fmt.Appendf(nil, format, args...))
+}
+
+// underStatus takes the status line away until what it returns is called.
+func (p *printer) underStatus() (restore func()) {
+	if p.last == "" {
+		return func() {}
+	}
+	_, _ = io.WriteString(p.err.w, "\r\x1b[K")
+	return func() { _, _ = io.WriteString(p.err.w, p.last) }
 }
 
 // print ignores errors: there is nobody left to tell.

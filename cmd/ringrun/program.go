@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"go/build"
@@ -83,9 +81,9 @@ func checkFile(path, name string) error {
 	return nil
 }
 
-// build returns the path of the executable. What it builds stays in a cache, so
-// that nothing is linked again if nothing has changed.
-func (p program) build(ctx context.Context, g *guard, note func(string, ...any), stderr io.Writer) (string, error) {
+// build returns the path of the executable for a platform. What it builds stays in
+// a cache, so that nothing is linked again if nothing has changed.
+func (p program) build(ctx context.Context, platform string, g *guard, note func(string, ...any), stderr io.Writer) (string, error) {
 	if !p.source {
 		return p.path, nil
 	}
@@ -97,28 +95,21 @@ func (p program) build(ctx context.Context, g *guard, note func(string, ...any),
 	if strings.HasSuffix(p.shown, ".go") {
 		dir, pkg = filepath.Split(p.path)
 	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", err
+	what := "building " + p.shown
+	if platform != thisPlatform {
+		what += " for " + platform
 	}
-	sum := sha256.Sum256([]byte(p.path))
-	out := filepath.Join(cache, "ringrun", "build", hex.EncodeToString(sum[:8]))
-	unlock, err := lockFolder(ctx, out)
-	if err != nil {
-		return "", fmt.Errorf("build %s: %w", p.shown, err)
-	}
-	defer unlock()
-	exe := filepath.Join(out, strings.TrimSuffix(filepath.Base(p.path), ".go"))
-	note("building %s", p.shown)
-	cmd := exec.CommandContext(ctx, gotool, "build", "-o", exe, pkg)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, stderr, stderr
-	if err := runGuarded(cmd, g); err != nil {
-		if ctx.Err() != nil {
-			return "", context.Cause(ctx)
+	exe, err := goBuild{
+		gotool: gotool, dir: dir, pkg: pkg, key: p.path, platform: platform,
+		name: strings.TrimSuffix(filepath.Base(p.path), ".go"),
+	}.run(ctx, g, func() { note("%s", what) }, stderr)
+	if err != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%s does not build%s: %w", p.shown, strings.TrimPrefix(what, "building "+p.shown), err)
+		if platform != thisPlatform {
+			err = fmt.Errorf("%w (other platforms are built without cgo; an executable that was built there can be given instead)", err)
 		}
-		return "", fmt.Errorf("%s does not build: %w", p.shown, err)
 	}
-	return exe, nil
+	return exe, err
 }
 
 // lockFolder makes the folder and waits until no other launcher builds there.

@@ -3,16 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"path"
-	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -20,30 +15,41 @@ import (
 	"github.com/ringrun/ringrun/cmd/ringrun/doctor"
 )
 
-const (
-	reachWait = 9 * time.Second // for a host to answer at all
-	shipWait  = 5 * time.Minute // for one file to arrive
-)
+const reachWait = 9 * time.Second // for a host to answer at all
 
 // A remote is the part of another host that ringrun uses: a POSIX shell that ssh
 // or srun reaches, and a folder to which it copies itself and the program, each under its hash.
 type remote struct {
-	host  host
-	dir   string // absolute
-	guard *guard
+	host     host
+	dir      string // absolute
+	platform string // as Go calls it: linux/arm64
+	guard    *guard
+}
+
+// on is the platform; without a remote, this one.
+func (r *remote) on() string {
+	if r == nil {
+		return thisPlatform
+	}
+	return r.platform
 }
 
 // marker begins the lines of our scripts; a login shell may say more.
 const marker = "ringrun-says "
 
-// reach makes sure that a host answers, and can run what runs here.
-func reach(ctx context.Context, h host, g *guard) (*remote, error) {
+// reach makes sure that a host answers, and that there is a folder for copies:
+// cache, or its user's cache folder.
+func reach(ctx context.Context, h host, cache string, g *guard) (*remote, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, reachWait, noAnswer(h))
 	defer cancel()
 	r := &remote{host: h, guard: g}
+	folder := `"${XDG_CACHE_HOME:-$HOME/.cache}/ringrun"`
+	if cache != "" {
+		folder = quote(cache)
+	}
 	said, err := r.script(ctx, nil, `
 umask 077
-d=${XDG_CACHE_HOME:-$HOME/.cache}/ringrun
+d=`+folder+`
 mkdir -p "$d" && cd "$d" || exit 1
 echo "`+marker+`os $(uname -s) $(uname -m)"
 echo "`+marker+`dir $(pwd)"`)
@@ -53,105 +59,55 @@ echo "`+marker+`dir $(pwd)"`)
 	if r.dir = said["dir"]; !path.IsAbs(r.dir) {
 		return nil, fmt.Errorf("host %s: its shell does not answer as a POSIX shell does", h.name)
 	}
-	if there, here := platform(said["os"]), runtime.GOOS+"/"+runtime.GOARCH; there != here {
-		return nil, fmt.Errorf("host %s is %s, and a program for %s does not run there", h.name, there, here)
-	}
+	r.platform = platform(said["os"])
 	return r, nil
-}
-
-// platform translates what uname says into Go's words.
-func platform(uname string) string {
-	system, machine, _ := strings.Cut(strings.ToLower(uname), " ")
-	switch {
-	case machine == "x86_64":
-		machine = "amd64"
-	case machine == "aarch64" || machine == "armv8l":
-		machine = "arm64"
-	case strings.HasPrefix(machine, "armv"):
-		machine = "arm"
-	case machine == "i386" || machine == "i686":
-		machine = "386"
-	case machine == "loongarch64":
-		machine = "loong64"
-	}
-	return system + "/" + machine
-}
-
-// sumFunc is the hash of a file in the shell, or nothing where there is no
-// command for it: then the length must do.
-const sumFunc = `
-sum() { { sha256sum "$1" || shasum -a 256 "$1"; } 2>/dev/null | cut -d " " -f 1; }
-`
-
-// put makes sure that the host has the file and returns its path there.
-func (r *remote) put(ctx context.Context, file string, note func(string, ...any)) (string, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, shipWait, fmt.Errorf("not there within %v", shipWait))
-	defer cancel()
-	f, err := os.Open(file)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	size, err := io.Copy(h, f)
-	if err != nil {
-		return "", err
-	}
-	hash := hex.EncodeToString(h.Sum(nil))
-	to := path.Join(r.dir, hash, shellSafe(filepath.Base(file)))
-	said, err := r.script(ctx, nil, sumFunc+`[ -x `+quote(to)+` ] && echo "`+marker+`sum $(sum `+quote(to)+`)"; exit 0`)
-	if err == nil && said["sum"] == hash {
-		return to, nil
-	}
-	if err == nil {
-		note("copying %s (%.1f MB) to %s", filepath.Base(file), float64(size)/1e6, r.host.name)
-		err = r.ship(ctx, f, to, hash, size)
-	}
-	if err != nil {
-		return "", fmt.Errorf("host %s: copy %s: %w", r.host.name, filepath.Base(file), err)
-	}
-	return to, nil
-}
-
-// ship copies to a name of its own first: another launcher may do the same, and
-// what has the right name is whole.
-func (r *remote) ship(ctx context.Context, f io.ReadSeeker, to, hash string, size int64) error {
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	said, err := r.script(ctx, f, sumFunc+`
-umask 077
-to=`+quote(to)+` new=`+quote(to)+`.$$
-mkdir -p `+quote(path.Dir(to))+` && cat > "$new" && chmod 700 "$new" || exit 1
-echo "`+marker+`size $(wc -c < "$new" | tr -d " ")"
-echo "`+marker+`sum $(sum "$new")"
-mv -f "$new" "$to"`)
-	if err != nil {
-		return err
-	}
-	if said["size"] != fmt.Sprint(size) || said["sum"] != "" && said["sum"] != hash {
-		return fmt.Errorf("arrived damaged: %s bytes with SHA-256 %q, want %d with %q", said["size"], said["sum"], size, hash)
-	}
-	return nil
 }
 
 // script runs in a POSIX shell on the host. It returns what it said: the words
 // after the marker by their first word.
 func (r *remote) script(ctx context.Context, stdin io.Reader, text string) (map[string]string, error) {
 	cmd := r.host.shell(ctx, text)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
+	var said sayings
+	var stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &said, &stderr
 	if err := runGuarded(cmd, r.guard); err != nil {
 		return nil, shellError(ctx, r.host.name, err, stderr.Bytes())
 	}
-	said := map[string]string{}
-	for line := range strings.Lines(stdout.String()) {
-		if words, ok := strings.CutPrefix(strings.TrimSpace(line), marker); ok {
-			key, value, _ := strings.Cut(words, " ")
-			said[key] = value
+	return said.all, nil
+}
+
+// sayings picks what a script says, by the marker, from all that it prints.
+type sayings struct {
+	all  map[string]string
+	hear func(key, value string) // at once; may be nil
+	line []byte                  // that has no end yet
+}
+
+func (s *sayings) Write(b []byte) (int, error) {
+	s.line = append(s.line, b...)
+	for {
+		line, rest, ended := bytes.Cut(s.line, []byte{'\n'})
+		if !ended {
+			break
+		}
+		s.line = rest
+		words, ok := strings.CutPrefix(strings.TrimSpace(string(line)), marker)
+		if !ok {
+			continue
+		}
+		if s.all == nil {
+			s.all = map[string]string{}
+		}
+		key, value, _ := strings.Cut(words, " ")
+		s.all[key] = value
+		if s.hear != nil {
+			s.hear(key, value)
 		}
 	}
-	return said, nil
+	if len(s.line) > maxLine { // not one of ours
+		s.line = nil
+	}
+	return len(b), nil
 }
 
 // shell runs a script on the host. It never asks for a password, nor whether a
