@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ringrun/ringrun/cmd/ringrun/doctor"
+	"github.com/ringrun/ringrun/cmd/ringrun/paths"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,6 +31,7 @@ type agent struct {
 
 	workers sync.WaitGroup
 	servant doctor.Servant
+	paths   paths.Servant
 
 	pulse    pulse
 	detached bool // the end of stdin means nothing any more
@@ -56,6 +58,7 @@ func runAgent() error {
 	}
 	defer g.close()
 	a := &agent{guard: g, out: json.NewEncoder(os.Stdout), live: map[int]*worker{}}
+	defer a.paths.Close()
 	defer a.end()
 	a.send(event{Kind: evReady, SSH: os.Getenv("SSH_CONNECTION")})
 	requests, broken := readRequests(hearing{os.Stdin, a.pulse.heard}, a.alive())
@@ -153,6 +156,9 @@ func (a *agent) serve(r request) {
 	}
 	if r.Doctor != nil {
 		a.examine(*r.Doctor)
+	}
+	if r.Paths != nil {
+		a.network(*r.Paths)
 	}
 	if r.Start == nil {
 		return

@@ -121,6 +121,8 @@ func optionFlags() []cli.Flag {
 		&cli.StringFlag{Name: "hosts-from", Usage: "the hosts are what this `SCRIPT`, for a shell, prints, as in a hostfile; it is asked every two seconds: " +
 			"workers start on hosts and slots that are added, up to -max-n, and leave those that are not"},
 		&cli.StringFlag{Name: "cache", Usage: "other hosts keep ringrun and PROG in this `DIR` (default: ~/.cache/ringrun there)"},
+		&cli.StringFlag{Name: "network", Usage: "peers reach each other by these `NETWORKS`: 10.1.0.0/16, or names of interfaces (default: " +
+			"each host by the address that all others reach)"},
 		&cli.StringFlag{Name: "join", Usage: "join the run that has a peer at `ADDR` (host:port), or that a ticket is for, instead of founding one"},
 		&cli.StringFlag{Name: "transport", Value: "auto", Usage: "how gradients travel: `auto|shm|tcp|rtc` (shared memory on one host, TCP between hosts; or WebRTC data channels)"},
 		&cli.StringFlag{Name: "tls", Value: "auto", Usage: "which TCP links are encrypted: `auto|always|never` (auto: those between hosts)"},

@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/ringrun/ringrun/cmd/ringrun/paths"
 )
 
 const readyWait = 9 * time.Second // from the start of an agent to its first word
@@ -38,6 +40,8 @@ type conn struct {
 	pulse   pulse
 	reading atomic.Bool   // read waits for the agent, not for who takes its events
 	unread  chan struct{} // closed when read has ended
+	at  paths.Address // by which the others reach the host; invalid if nobody has asked
+	own string        // an address that the host has itself
 
 	stderrMu sync.Mutex
 	stderr   string // last line

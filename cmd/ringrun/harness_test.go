@@ -101,7 +101,12 @@ func (s *stage) ringrun(args ...string) *launcher {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	l := &launcher{stage: s, cmd: exec.Command(exe, args...), done: make(chan struct{}), more: make(chan struct{})}
+	return s.start(exec.Command(exe, args...))
+}
+
+func (s *stage) start(cmd *exec.Cmd) *launcher {
+	s.t.Helper()
+	l := &launcher{stage: s, cmd: cmd, done: make(chan struct{}), more: make(chan struct{})}
 	l.cmd.Env = s.env
 	l.cmd.Stdout, l.cmd.Stderr = l, l
 	l.cmd.WaitDelay = 5 * time.Second

@@ -190,6 +190,7 @@ func (j *job) start(i int, reached, toward []string, how string) {
 		Env: append(j.env(p), how), Reached: reached, Toward: toward,
 		Output: j.opts.output, Run: j.cred.run(),
 	}
+	s.Bind, s.Advertise = p.conn.bind()
 	if !j.founded {
 		s.Port = j.opts.port
 	}

@@ -161,12 +161,15 @@ func (j *job) connect(ctx context.Context, prog program, g *guard) error {
 		})
 	}
 	err := dialing.Wait()
+	j.conns = conns
+	if err == nil {
+		err = j.findPaths(ctx)
+	}
 	for _, c := range conns {
 		if c != nil && err != nil {
 			c.close()
 		}
 	}
-	j.conns = conns
 	return err
 }
 

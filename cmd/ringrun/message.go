@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ringrun/ringrun/cmd/ringrun/doctor"
+	"github.com/ringrun/ringrun/cmd/ringrun/paths"
 	"github.com/ringrun/ringrun/elastic/blackbox"
 )
 
@@ -22,6 +23,7 @@ type request struct {
 	Only   []int          `json:"only,omitempty"`   // or of these
 
 	Doctor *doctor.Request `json:"doctor,omitempty"` // answered by evDoctor
+	Paths  *paths.Request  `json:"paths,omitempty"`  // answered by evPaths, unless it closes
 }
 
 // start describes one worker.
@@ -38,7 +40,12 @@ type start struct {
 	Output string `json:"output,omitempty"`
 	Run    string `json:"run,omitempty"` // the name of the run
 
-	// The address to bind is one by which the host was Reached, or that routes
+	// Bind is the address to bind, if the launcher knows it, and Advertise what
+	// others are told if that is another.
+	Bind      string `json:"bind,omitempty"`
+	Advertise string `json:"advertise,omitempty"`
+
+	// Else the address to bind is one by which the host was Reached, or that routes
 	// Toward the others; see bindAddress.
 	Reached []string `json:"reached,omitempty"`
 	Toward  []string `json:"toward,omitempty"`
@@ -55,6 +62,7 @@ const (
 	evAlive   = "alive"   // the answer to a lease
 	evNote    = "note"    // Text, for the user
 	evDoctor  = "doctor"  // Doctor
+	evPaths   = "paths"   // Paths
 	evLost    = "lost"    // Text; made by the launcher when the agent is gone
 )
 
@@ -70,4 +78,5 @@ type event struct {
 	SSH    string         `json:"ssh,omitempty"` // the agent's SSH_CONNECTION: client, port, server, port
 
 	Doctor *doctor.Reply `json:"doctor,omitempty"`
+	Paths  *paths.Reply  `json:"paths,omitempty"`
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ringrun/ringrun/cmd/ringrun/paths"
 	"github.com/urfave/cli/v3"
 )
 
@@ -43,7 +44,8 @@ type options struct {
 	detach     bool
 	partition  string // what to do then
 	secretFile string
-	ticket     bool   // join is in a ticket
+	ticket     bool // join is in a ticket
+	network    paths.Filter
 	cache      string // folder for copies on other hosts
 	checkpoint checkpoints
 	step       *slurmStep // this launcher runs one of its tasks; nil: no such thing
@@ -98,6 +100,11 @@ func parseOptions(c *cli.Command, raw []string) (options, error) {
 	}
 	if o.metrics, err = parseListen(c.String("metrics")); err != nil {
 		return o, usagef("-metrics %s: %w", c.String("metrics"), err)
+	}
+	if c.IsSet("network") {
+		if o.network, err = paths.ParseFilter(c.String("network")); err != nil {
+			return o, usagef("-network %s: %w", c.String("network"), err)
+		}
 	}
 	if o.checkpoint, err = parseCheckpoints(c); err != nil {
 		return o, err

@@ -186,9 +186,7 @@ func cachedHost(t *testing.T) (*remote, parcel, *output) {
 		t.Fatal(err)
 	}
 	file := filepath.Join(s.dir, "parcel")
-	content := make([]byte, 2e6)
-	rand.Read(content)
-	if err := os.WriteFile(file, content, 0o700); err != nil {
+	if err := os.WriteFile(file, noise(2e6), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	p, err := newParcel(file)
@@ -196,4 +194,10 @@ func cachedHost(t *testing.T) (*remote, parcel, *output) {
 		t.Fatal(err)
 	}
 	return r, p, &output{}
+}
+
+func noise(n int64) []byte {
+	b := make([]byte, n)
+	rand.Read(b) // never fails: see its documentation
+	return b
 }

@@ -33,12 +33,18 @@ type worker struct {
 
 func startWorker(a *agent, s start) (*worker, error) {
 	w := &worker{index: s.Worker, coroner: newCoroner(&a.hunger, s.Worker, s.Env)}
-	bind := net.JoinHostPort(bindAddress(s.Reached, s.Toward), strconv.Itoa(s.Port))
+	if s.Bind == "" {
+		s.Bind = bindAddress(s.Reached, s.Toward)
+	}
+	bind := net.JoinHostPort(s.Bind, strconv.Itoa(s.Port))
 	w.cmd = exec.Command(s.Path, s.Args...)
 	w.cmd.Dir = a.startIn(s.Dir)
 	w.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "RINGRUN_") })
 	w.cmd.Env = append(w.cmd.Env, s.Env...)
 	w.cmd.Env = append(w.cmd.Env, "RINGRUN_BIND="+bind, "RINGRUN_REPORT=3", "PWD="+w.cmd.Dir, "RINGRUN_BLACKBOX="+w.coroner.dir)
+	if s.Advertise != "" {
+		w.cmd.Env = append(w.cmd.Env, "RINGRUN_ADVERTISE="+s.Advertise)
+	}
 	w.cmd.SysProcAttr = workerAttr()
 	if s.Output != "" {
 		log, name, err := openLog(a.inFolder(s), s.Run, s.Worker)
