@@ -4,24 +4,29 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // A dialect is how another launcher tells a process its place: torchrun and its
-// kin, Open MPI, Slurm.
+// kin, Open MPI, Slurm, an indexed job of Kubernetes.
 type dialect struct{ rank, size string }
 
 var dialects = []dialect{
 	{"RANK", "WORLD_SIZE"},
 	{"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},
 	{"SLURM_PROCID", "SLURM_NTASKS"},
+	{"JOB_COMPLETION_INDEX", "WORLD_SIZE"},
 }
 
 // fromDialect fills in the place of a process that another launcher has started:
 // rank 0 founds the group at MASTER_ADDR:MASTER_PORT, and the others join there.
-// It changes nothing if no other launcher has started more than one.
-func (c *Config) fromDialect(getenv func(string) string) error {
+// If it may be started anew, it asks the peers first whether the group lives, and
+// the others join there, too. It changes nothing if no other launcher has started
+// more than one.
+func (c *Config) fromDialect(getenv func(string) string, peers []string) error {
 	d, rank, size, err := findDialect(getenv)
 	if err != nil || size < 2 {
 		return err
@@ -35,15 +40,44 @@ func (c *Config) fromDialect(getenv func(string) string) error {
 		return fmt.Errorf("membership: %s says that this is one of %d processes, but not MASTER_ADDR and MASTER_PORT where they meet", d.size, size)
 	case err != nil || p == 0:
 		return fmt.Errorf("membership: MASTER_PORT is %q, want a port", port)
-	case rank == 0:
-		c.Found, c.Bind, c.Expect = true, master, size
-		return nil
 	}
-	c.Join = []string{master}
+	if c.ID == "" {
+		c.ID = fmt.Sprintf("p%0*d-%x", len(strconv.Itoa(size-1)), rank, randomBytes(4))
+	}
+	c.Join = slices.DeleteFunc(peers, func(p string) bool { return p == master })
+	if rank == 0 {
+		c.Found, c.Expect = true, size
+		if c.Bind == "" {
+			c.Bind = master
+			err = c.beyondLoopback(host, port)
+		}
+		return err
+	}
+	c.Join = append([]string{master}, c.Join...)
 	if c.Bind == "" {
 		c.Bind, err = addressToward(master)
 	}
 	return err
+}
+
+// beyondLoopback binds all addresses of this host if its own name means loopback
+// here, as /etc/hosts often says, but not to the others.
+func (c *Config) beyondLoopback(host, port string) error {
+	if ip := net.ParseIP(host); ip != nil || strings.EqualFold(host, "localhost") {
+		return nil // as the user wants
+	}
+	ips, err := net.LookupIP(host)
+	if err != nil {
+		return fmt.Errorf("membership: MASTER_ADDR: %w", err)
+	}
+	if slices.ContainsFunc(ips, func(ip net.IP) bool { return !ip.IsLoopback() }) {
+		return nil
+	}
+	c.Bind = net.JoinHostPort("0.0.0.0", port)
+	if c.Advertise == "" {
+		c.Advertise = hostAddr().String()
+	}
+	return nil
 }
 
 // findDialect returns size 0 if there is none.

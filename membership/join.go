@@ -38,12 +38,12 @@ func (g *gossip) join(ctx context.Context, cfg Config) (founded bool, err error)
 	if cfg.Found {
 		return g.foundOrJoin(ctx, cfg)
 	}
-	ctx, cancel := context.WithTimeout(ctx, cfg.JoinTimeout)
+	ctx, cancel := context.WithTimeout(ctx, max(cfg.JoinTimeout, cfg.JoinWait))
 	defer cancel()
 	var last []error // what the addresses said when they were asked to the end
 	start, pause := time.Now(), firstPause
 	for {
-		left := knockTime - time.Since(start)
+		left := max(knockTime, cfg.JoinWait) - time.Since(start)
 		errs := g.tryAll(ctx, cfg.Join, min(askTimeout, max(left, foundTimeout)))
 		if errs == nil {
 			return false, nil
@@ -51,7 +51,7 @@ func (g *gossip) join(ctx context.Context, cfg Config) (founded bool, err error)
 		if last == nil || ctx.Err() == nil {
 			last = errs
 		}
-		if giveUp(last, time.Since(start)+pause) || !sleep(ctx, pause) {
+		if giveUp(last, time.Since(start)+pause, cfg.JoinWait) || !sleep(ctx, pause) {
 			return false, joinError(cfg, last)
 		}
 		pause = min(2*pause, lastPause)
@@ -79,14 +79,17 @@ func (g *gossip) foundOrJoin(ctx context.Context, cfg Config) (founded bool, err
 }
 
 // giveUp tells whether to stop knocking, given what each address said last and
-// how long we would have waited at the next knock.
-func giveUp(errs []error, waited time.Duration) bool {
+// how long we would have waited at the next knock. Who is to wait for peers whose
+// hosts are not there yet finds neither their names nor who stands in for them
+// remarkable.
+func giveUp(errs []error, waited, wait time.Duration) bool {
 	for _, err := range errs {
 		limit := knockTime
 		if hungUp(err) {
 			limit = hangTime
 		}
-		if errors.Is(err, errAlone) || !final(err) && waited < limit {
+		unknown := wait > 0 && unnamed(err)
+		if errors.Is(err, errAlone) || (!final(err) || unknown) && waited < max(limit, wait) {
 			return false
 		}
 	}
@@ -97,9 +100,13 @@ func giveUp(errs []error, waited time.Duration) bool {
 func final(err error) bool {
 	var stranger *strangerError
 	var mismatch *mismatchError
+	return errors.As(err, &stranger) || errors.As(err, &mismatch) || unnamed(err)
+}
+
+// unnamed reports whether there is no such name.
+func unnamed(err error) bool {
 	var dns *net.DNSError
-	return errors.As(err, &stranger) || errors.As(err, &mismatch) ||
-		errors.As(err, &dns) && dns.IsNotFound
+	return errors.As(err, &dns) && dns.IsNotFound
 }
 
 // silent reports whether an error means that nobody was there.

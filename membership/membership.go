@@ -111,17 +111,23 @@ type Config struct {
 	// JoinTimeout bounds joining (default 30 s). That nobody answers is
 	// reported within 10 s all the same.
 	JoinTimeout time.Duration
+	// JoinWait is how long a joiner knocks where nobody answers, and waits for
+	// names that do not exist, if that is more than those 10 s: the group may be
+	// founded later, by a scheduler. Default: 0.
+	JoinWait time.Duration
 
 	// Logger hears what happens. Default: silence.
 	Logger *zap.Logger
 }
 
 // FromEnv reads a Config from RINGRUN_ID, _RUN, _SECRET (hexadecimal), _BIND,
-// _ADVERTISE, _FOUND (1), _JOIN (addresses with commas between), _EXPECT,
-// _MAX_N and _ON_PARTITION. If
+// _ADVERTISE, _FOUND (1), _JOIN (addresses with commas between), _JOIN_WAIT (as in
+// 10m), _EXPECT, _MAX_N and _ON_PARTITION. If
 // neither _FOUND nor _JOIN is set, another launcher may have said which process
-// this is: RANK and WORLD_SIZE (or Open MPI's and Slurm's words for them), with
-// MASTER_ADDR and MASTER_PORT. With nothing set, this process is to found a group
+// this is: RANK and WORLD_SIZE (or the words of Open MPI, Slurm and Kubernetes for
+// them), with MASTER_ADDR and MASTER_PORT. Processes that are started anew in their
+// old places, the first among them, need RINGRUN_PEERS as well: addresses at which
+// others of the group may be. With nothing set, this process is to found a group
 // of one that nobody can join.
 func FromEnv() (Config, error) {
 	e := env{}
@@ -136,10 +142,12 @@ func FromEnv() (Config, error) {
 		Expect:    e.int("RINGRUN_EXPECT"),
 		Limit:     e.int("RINGRUN_MAX_N"),
 
+		JoinWait: e.duration("RINGRUN_JOIN_WAIT"),
+
 		OnPartition: e.get("RINGRUN_ON_PARTITION"),
 	}
 	if e.err == nil && !c.Found && len(c.Join) == 0 {
-		e.err = c.fromDialect(os.Getenv)
+		e.err = c.fromDialect(os.Getenv, e.list("RINGRUN_PEERS"))
 	}
 	switch {
 	case e.err != nil:
@@ -211,6 +219,18 @@ func (e *env) int(name string) int {
 	return n
 }
 
+func (e *env) duration(name string) time.Duration {
+	s := e.get(name)
+	if s == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		e.fail(name, fmt.Sprintf("is %q, want a duration such as 10m", s))
+	}
+	return d
+}
+
 func (e *env) list(name string) []string {
 	var l []string
 	for s := range strings.SplitSeq(e.get(name), ",") {
@@ -263,9 +283,9 @@ func (c Config) validate() error {
 		return fmt.Errorf("membership: Secret has %d bytes, at least %d are needed", len(c.Secret), minSecret)
 	case len(c.Meta) > maxMeta:
 		return fmt.Errorf("membership: Meta has %d bytes, at most %d are allowed", len(c.Meta), maxMeta)
-	case c.Expect < 0 || c.ExpectTimeout < 0 || c.JoinTimeout < 0:
-		return fmt.Errorf("membership: negative Expect (%d), ExpectTimeout (%v) or JoinTimeout (%v)",
-			c.Expect, c.ExpectTimeout, c.JoinTimeout)
+	case c.Expect < 0 || c.ExpectTimeout < 0 || c.JoinTimeout < 0 || c.JoinWait < 0:
+		return fmt.Errorf("membership: negative Expect (%d), ExpectTimeout (%v), JoinTimeout (%v) or JoinWait (%v)",
+			c.Expect, c.ExpectTimeout, c.JoinTimeout, c.JoinWait)
 	case c.Limit < 0 || c.Limit > 0 && c.Limit < c.Expect:
 		return fmt.Errorf("membership: at most %d peers, of which %d are expected to begin", c.Limit, c.Expect)
 	case c.Witness && c.Found:
