@@ -47,6 +47,8 @@ Others:
   ringrun plan -n 64 …         predicts how long a step takes, and what would help
   ringrun audit FILE…          says whether every sample was used exactly once
   ringrun chaos PROG           lets faults happen to a run, and checks its promises
+  ringrun kubernetes -n N -image IMAGE PROG
+                               prints a manifest for kubectl: a pod for each peer
   ringrun man                  prints the manual page
   ringrun completion SHELL     prints what makes bash, zsh, fish or pwsh complete options
 
@@ -94,6 +96,7 @@ func newCommand() *cli.Command {
 			planCommand(),
 			auditCommand(),
 			chaosCommand(),
+			kubernetesCommand(),
 			manual(),
 			{Name: "_agent", Hidden: true, Action: func(_ context.Context, c *cli.Command) error {
 				defer useCached(c.Args().Slice())()
