@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -20,7 +21,10 @@ const (
 
 // Folders of a cache are named by a hash. Who uses one holds a lock on this file
 // in it; that file's time is that of the last use.
-const lockName = ".used"
+const (
+	lockName   = ".used"
+	goneSuffix = ".gone" // of what is being removed
+)
 
 var hashName = regexp.MustCompile(`^[0-9a-f]{16}([0-9a-f]{48})?$`)
 
@@ -90,6 +94,9 @@ func readCache(dir string) ([]cached, error) {
 	entries, err := os.ReadDir(dir)
 	var all []cached
 	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), goneSuffix); ok && hashName.MatchString(name) {
+			_ = os.RemoveAll(filepath.Join(dir, e.Name())) // somebody was stopped in it, or is at it
+		}
 		if !e.IsDir() || !hashName.MatchString(e.Name()) {
 			continue
 		}
@@ -126,5 +133,9 @@ func (c cached) remove() (gone bool, err error) {
 	if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
 		return false, nil
 	}
-	return true, os.RemoveAll(c.dir)
+	err = os.Rename(c.dir, c.dir+goneSuffix) // at once: nobody finds half of it
+	if err == nil {
+		err = os.RemoveAll(c.dir + goneSuffix)
+	}
+	return err == nil, err
 }
