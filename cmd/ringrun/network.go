@@ -50,8 +50,7 @@ func (j *job) findPaths(ctx context.Context) error {
 	}
 	for i, at := range paths.Choose(hosts) {
 		if at < 0 {
-			return fmt.Errorf("no other host reaches host %s: %s; does a firewall let TCP through between the hosts? "+
-				"ringrun doctor tells more", j.conns[i].host.name, outcome(hosts[i]))
+			return fmt.Errorf("no other host reaches host %s: %s; does a firewall let TCP through between the hosts?", j.conns[i].host.name, outcome(hosts[i]))
 		}
 		j.conns[i].at = hosts[i].Addresses[at]
 		j.conns[i].own = ownIP(hosts[i].Addresses)
