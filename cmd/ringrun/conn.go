@@ -40,6 +40,7 @@ type conn struct {
 	pulse   pulse
 	reading atomic.Bool   // read waits for the agent, not for who takes its events
 	unread  chan struct{} // closed when read has ended
+
 	at  paths.Address // by which the others reach the host; invalid if nobody has asked
 	own string        // an address that the host has itself
 
@@ -49,15 +50,11 @@ type conn struct {
 
 // dialAgent starts an agent, through ssh if r is not nil, and waits until it is
 // ready.
-func dialAgent(ctx context.Context, h host, self string, r *remote, g *guard, lease time.Duration, note func(string, ...any)) (*conn, error) {
-	c := &conn{host: h, guard: g, unread: make(chan struct{}), cmd: exec.Command(self, "_agent")}
-	if r != nil {
-		c.cmd = h.shell(context.WithoutCancel(ctx), "exec "+quote(self)+" _agent")
-		c.cmd.Args = outlasting(c.cmd.Args, lease)
-func dialAgent(ctx context.Context, h host, self, prog string, r *remote, g *guard, note func(string, ...any)) (*conn, error) {
-	c := &conn{host: h, guard: g, cmd: exec.Command(self, "_agent", prog), prog: prog}
+func dialAgent(ctx context.Context, h host, self, prog string, r *remote, g *guard, lease time.Duration, note func(string, ...any)) (*conn, error) {
+	c := &conn{host: h, guard: g, unread: make(chan struct{}), cmd: exec.Command(self, "_agent", prog), prog: prog}
 	if r != nil {
 		c.cmd = h.shell(context.WithoutCancel(ctx), "exec "+quote(self)+" _agent "+quote(self)+" "+quote(prog))
+		c.cmd.Args = outlasting(c.cmd.Args, lease)
 	}
 	inGroup(c.cmd)
 	if err := c.start(note); err != nil {

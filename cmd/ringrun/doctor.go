@@ -190,7 +190,6 @@ func (x *exam) dial(ctx context.Context, h host, g *guard) (*conn, error) {
 			return nil, err
 		}
 	}
-	return dialAgent(ctx, h, self, r, g, defaultLease, x.out.note)
 	self, err := selfFor(ctx, h, r.on(), program{}, g, x.out)
 	if err != nil {
 		return nil, err
@@ -202,7 +201,7 @@ func (x *exam) dial(ctx context.Context, h host, g *guard) (*conn, error) {
 		}
 		self.file = at[0]
 	}
-	return dialAgent(ctx, h, self.file, "", r, g, x.out.note)
+	return dialAgent(ctx, h, self.file, "", r, g, defaultLease, x.out.note)
 }
 
 // dismiss ends the agents.

@@ -186,10 +186,5 @@ func (j *job) agentOn(ctx context.Context, h host, r *remote, d *depot) (*conn, 
 		}
 		self, exe = at[0], at[1]
 	}
-	c, err := dialAgent(ctx, h, self, r, g, j.opts.lease, j.out.note)
-	if err == nil {
-		c.prog = exe
-	}
-	return c, err
-	return dialAgent(ctx, h, self, exe, r, d.guard, j.out.note)
+	return dialAgent(ctx, h, self, exe, r, d.guard, j.opts.lease, j.out.note)
 }

@@ -61,8 +61,6 @@ func TestHostOutOfReach(t *testing.T) {
 	for hosts, want := range map[string]string{
 		"localhost,a,dead": `^ringrun: host dead: ssh: connect to host dead port 22: Connection refused: .*start sshd`,
 		"silent,a":         `^ringrun: host silent: no answer within 9s: ssh waits for something`,
-		"localhost,a,dead": `^ringrun: host dead: ssh: connect to host dead port 22: Connection refused: `,
-		"silent,a":         `^ringrun: host silent: no answer within 9s: `,
 	} {
 		t.Run(hosts, func(t *testing.T) {
 			t.Parallel()
