@@ -53,7 +53,7 @@ func (m *meter) enter(p Phase) Phase {
 	m.spent[was] += now.Sub(m.since)
 	m.trace.tell(Span{Track: Phases, Name: string(was), Step: m.steps}, m.since, now)
 	m.now, m.since = p, now
-	m.box.pulse(p, now, m.steps)
+	m.box.pulse(m.doingNow(), now)
 	return was
 }
 
@@ -61,7 +61,7 @@ func (m *meter) enter(p Phase) Phase {
 func (m *meter) alive() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.box.pulse(m.now, m.since, m.steps)
+	m.box.pulse(m.doingNow(), m.since)
 }
 
 // inside notes what was done within a phase, since a time.
@@ -163,6 +163,11 @@ type counted struct {
 func (m *meter) doing() doing {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.doingNow()
+}
+
+// doingNow is called with m.mu held.
+func (m *meter) doingNow() doing {
 	return doing{m.now, m.steps, int(m.trace.begun.Load()), int(m.trace.buckets.Load())}
 }
 
@@ -181,7 +186,7 @@ func (m *meter) read() reading {
 	defer m.mu.Unlock()
 	now := time.Now()
 	r := reading{
-		doing: doing{m.now, m.steps, int(m.trace.begun.Load()), int(m.trace.buckets.Load())},
+		doing: m.doingNow(),
 		since: m.since, spent: map[Phase]time.Duration{}, steps: m.steps, pace: m.pace, usual: m.usual,
 	}
 	for p, d := range m.spent {

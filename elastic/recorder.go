@@ -87,10 +87,11 @@ func errorText(err error) string {
 }
 
 // pulse notes what the peer does now.
-func (r *recorder) pulse(p Phase, since time.Time, steps uint64) {
+func (r *recorder) pulse(d doing, since time.Time) {
 	if r != nil {
 		r.box.Pulse(blackbox.Gauge{
-			Phase: string(p), Since: since.UnixNano(), Step: steps, Epoch: r.epoch.Load(), Memory: r.memory.Load(),
+			Phase: string(d.phase), Since: since.UnixNano(), Step: d.step, Bucket: uint32(d.bucket), Buckets: uint32(d.buckets),
+			Epoch: r.epoch.Load(), Memory: r.memory.Load(),
 		})
 	}
 }
@@ -108,15 +109,18 @@ func (r *recorder) committed(gen *generation, steps uint64) {
 func (r *recorder) heard(e event) {
 	kinds := map[string]blackbox.Kind{
 		"listening": blackbox.Named, "view": blackbox.View, "stalled": blackbox.Stalled, "diverged": blackbox.Diverged,
-		"done": blackbox.Done, "drained": blackbox.Drained, "failed": blackbox.Failed,
+		"silent": blackbox.Silent, "done": blackbox.Done, "drained": blackbox.Drained, "failed": blackbox.Failed,
 	}
 	k, ok := kinds[e.Event]
 	if r == nil || !ok {
 		return
 	}
 	out := blackbox.Event{Kind: k, Epoch: e.Epoch, Step: e.Steps, Peers: e.Peers, Text: cmp.Or(e.Error, e.For)}
-	if k == blackbox.Named {
+	switch {
+	case k == blackbox.Named:
 		out.Peer, out.Text = e.ID, e.Addr
+	case k == blackbox.Silent && len(e.Peers) > 0:
+		out.Peer, out.Peers = e.Peers[0], nil
 	}
 	r.note(out)
 	if k == blackbox.Done || k == blackbox.Drained || k == blackbox.Failed {

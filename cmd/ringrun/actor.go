@@ -92,6 +92,7 @@ func (a *actor) run(tr *troupe, w *worker) {
 	})
 	readers.Go(func() { eachLine(w.report, func(line []byte) { tr.hears(a, line) }) })
 	err := reap(a.cmd, func() {
+		w.coroner.gone()
 		a.mu.Lock()
 		a.dead = true
 		a.mu.Unlock()

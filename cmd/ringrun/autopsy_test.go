@@ -54,7 +54,7 @@ func TestAutopsy(t *testing.T) {
 		want   string
 	}{
 		{"killed", "", -1, func(l *launcher) { strike(syscall.SIGKILL)(l); l.until(1, `^\[0\] step [4-9]1$`) }, autopsy.Killed,
-			`^p1 on host \S+ was killed by signal 9 \(SIGKILL\), at \d\d:\d\d:\d\d\.\d{3}, in step \d+ \(\w+\); the others went on \d+(\.\d+)?ms later`},
+			`^p1 on host \S+ was killed by signal 9 \(SIGKILL\), at \d\d:\d\d:\d\d\.\d{3}, in step \d+ \(\w+(, bucket 1 of 1)?\); the others went on \d+(\.\d+)?ms later`},
 		{"stopped", "", -1, strike(syscall.SIGSTOP, syscall.SIGCONT), autopsy.Frozen,
 			`^p1 on host \S+ (did not run for .* \(it was stopped, or got no processor\)|stopped: there is no sign of life from it since), and the others went on without it`},
 		{"crash", "-steps 300 -crash p1", 1, nil, autopsy.Crashed,
@@ -62,7 +62,7 @@ func TestAutopsy(t *testing.T) {
 		{"exit", "-steps 300 -exit p1", 1, nil, autopsy.Exited,
 			`^p1 on host \S+ ended with status 3, without a word to the others: no such file, at .*, in step 6 \(computing\); the others went on`},
 		{"stuck", "-slow p1", -1, func(l *launcher) { l.until(1, `^ringrun: step 5 waits for p1`) }, autopsy.Stuck,
-			`^p1 on host \S+ kept the others waiting: computing since .*, at .*, in step 6`},
+			`^p1 on host \S+ kept the others waiting: computing.*, at .*, in step 6; nobody made a step after that$`},
 		{"well", "-steps 20", 0, nil, "", `^nothing went wrong: 3 peers ended well after step 20`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -200,6 +200,7 @@ func TestCoroner(t *testing.T) {
 		for line := range strings.Lines(lines) {
 			c.hear([]byte(line))
 		}
+		c.gone()
 		end := c.ends(tt.e, nil, "")
 		if end.Crash != tt.crash || end.Last != "exit status 2" || end.Number != int(tt.e.Signal) {
 			t.Errorf("%+v: %+v", tt.e, end)

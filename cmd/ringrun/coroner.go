@@ -24,6 +24,7 @@ type coroner struct {
 	mu    sync.Mutex // guards the fields below
 	crash string
 	last  string
+	at    time.Time // when it was gone
 }
 
 // newCoroner begins with a worker that will be started with env.
@@ -71,6 +72,13 @@ func (c *coroner) hear(line []byte) {
 	}
 }
 
+// gone takes up that the process is no more; what it has written may still come.
+func (c *coroner) gone() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = time.Now()
+}
+
 // goCrash is the status with which the Go run-time system ends a program.
 const goCrash = 2
 
@@ -79,7 +87,7 @@ func (c *coroner) ends(e event, state *os.ProcessState, asked string) *blackbox.
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	end := c.end
-	end.Time, end.Status, end.Asked, end.Last = time.Now().UnixNano(), e.Status, asked, c.last
+	end.Time, end.Status, end.Asked, end.Last = c.at.UnixNano(), e.Status, asked, c.last
 	if e.Signal != 0 {
 		end.Signal, end.Number = unix.SignalName(e.Signal), int(e.Signal)
 	}

@@ -108,6 +108,7 @@ func (w *worker) run(a *agent) {
 	})
 	asked := ""
 	err := reap(w.cmd, func() {
+		w.coroner.gone()
 		asked = a.asked(w)
 		_ = syscall.Kill(-w.pid, syscall.SIGKILL) // what it started ends with it
 		a.remove(w)

@@ -70,6 +70,11 @@ func (s *story) gauge(i, t, since int, phase string, step uint64) *story {
 	return s
 }
 
+func (s *story) bucket(i int, begun, all uint32) *story {
+	s.Boxes[i].Gauge.Bucket, s.Boxes[i].Gauge.Buckets = begun, all
+	return s
+}
+
 func (s *story) done(t int, step uint64, peers ...int) *story {
 	for _, i := range peers {
 		s.gauge(i, t, t, "computing", step).note(i, t, blackbox.Event{Kind: blackbox.Done, Step: step})
@@ -102,10 +107,16 @@ var stories = []struct {
 	want string // the cause
 }{
 	{"killed", func() *story {
-		return run(3).clocks(150).gauge(2, 1220, 1200, "reducing", 117).end(2, 1221, killed).
+		return run(3).clocks(150).gauge(2, 1220, 1200, "reducing", 117).bucket(2, 3, 7).end(2, 1221, killed).
 			note(0, 1230, blackbox.Event{Kind: blackbox.Dead, Peer: "p2-ab2"}).
 			view(1240, 3, 0, 1).wentOn(1259, 3, 118, 0, 1).done(9000, 300, 0, 1)
-	}, Killed, "p2 on host c was killed by signal 9 (SIGKILL), at 12:00:01.221, in step 118 (reducing); the others went on 38ms later, and ended well"},
+	}, Killed, "p2 on host c was killed by signal 9 (SIGKILL), at 12:00:01.221, in step 118 (reducing, bucket 3 of 7); the others went on 38ms later, and ended well"},
+	{"killed, and others knew before its agent", func() *story {
+		return run(3).clocks(150).gauge(2, 1220, 1200, "computing", 117).end(2, 1400, killed).
+			note(0, 1223, blackbox.Event{Kind: blackbox.RingBroke, Epoch: 2, Text: "link to p2-ab2: EOF"}).
+			note(0, 1230, blackbox.Event{Kind: blackbox.Dead, Peer: "p2-ab2"}).
+			view(1240, 3, 0, 1).wentOn(1259, 3, 118, 0, 1).done(9000, 300, 0, 1)
+	}, Killed, "p2 on host c was killed by signal 9 (SIGKILL), at 12:00:01.223, in step 118 (computing); the others went on 36ms later, and ended well"},
 	{"out of memory", func() *story {
 		e := killed
 		e.OOM, e.Limit = true, 8e9
@@ -165,9 +176,15 @@ var stories = []struct {
 	}, Diverged, "p1 on host b held other bits than the others: peers have diverged: w0 of p1 differs from that of the others after step 8, at 12:00:02.000, in step 8; nobody made a step after that"},
 	{"stuck, and ended by hand", func() *story {
 		s := run(2).clocks(150).gauge(1, 61000, 2000, "computing", 5).gauge(0, 61000, 2010, "reducing", 5).
-			note(0, 3000, blackbox.Event{Kind: blackbox.Stalled, Step: 5, Text: "p1-ab1 (computing)"})
+			note(0, 3000, blackbox.Event{Kind: blackbox.Stalled, Step: 5, Peers: []string{"p1-ab1"}, Text: "p1-ab1 (computing, 1s, no bucket of 1)"})
 		return s.end(0, 61200, killed).end(1, 61210, killed)
 	}, Stuck, "p1 on host b kept the others waiting: computing since 12:00:02.000, for 59s, at 12:00:02.000, in step 6; nobody made a step after that"},
+	{"stuck, and back too late", func() *story {
+		s := run(2).clocks(150).gauge(1, 61000, 5000, "waiting", 5).gauge(0, 61000, 5000, "waiting", 5)
+		s.note(0, 3000, blackbox.Event{Kind: blackbox.Stalled, Step: 5, Peers: []string{"p9-x", "p1-ab1"}, Text: "p9-x (does not answer), p1-ab1 (computing, 1s, no bucket of 1)"})
+		e := blackbox.End{Asked: "SIGTERM by ringrun"}
+		return s.end(0, 61200, e).end(1, 61210, e)
+	}, Stuck, "p1 on host b kept the others waiting: computing, 1s, no bucket of 1, at 12:00:03.000, in step 6; nobody made a step after that"},
 	{"disk full", func() *story {
 		return run(2).clocks(150).note(0, 2000, blackbox.Event{Kind: blackbox.Checkpoint, Step: 100, Text: "write ckpt: no space left on device"}).done(9000, 300, 0, 1)
 	}, DiskFull, "p0 on host a could not write a checkpoint, because the disk is full: write ckpt: no space left on device, at 12:00:02.000, in step 100"},

@@ -3,6 +3,8 @@ package autopsy
 import (
 	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/ringrun/ringrun/elastic/blackbox"
@@ -44,8 +46,27 @@ func (x *exam) death(p *proc) {
 	f.minor = p.left() || p.lost > 0 && f.Time > p.lost+int64(time.Second) // the others did not need it any more
 	if f.class() == 3 {
 		f = p.doing(f)
+		f.Time = min(f.Time, x.noticed(p, f.Time))
 	}
 	x.add(p, f)
+}
+
+// noticed returns when others noticed that a process was gone, if that was before
+// its agent did.
+func (x *exam) noticed(p *proc, gone int64) int64 {
+	first := gone
+	for _, q := range x.procs {
+		for _, e := range q.box.Events {
+			if q == p || e.Time < p.seen() || e.Time >= first {
+				continue
+			}
+			broke := e.Kind == blackbox.RingBroke && slices.ContainsFunc(p.ids, func(id string) bool { return strings.Contains(e.Text, id) })
+			if broke || e.Kind == blackbox.Dead && x.byID[e.Peer] == p {
+				first = e.Time
+			}
+		}
+	}
+	return first
 }
 
 // vanished says what is known of a process whose end nobody saw.
@@ -160,7 +181,7 @@ func (x *exam) suspected(p *proc, lost int64) int64 {
 	t := lost
 	for _, q := range x.procs {
 		for _, e := range q.box.Events {
-			if e.Kind == blackbox.Suspect && x.byID[e.Peer] == p && e.Time > lost-10*soon {
+			if (e.Kind == blackbox.Suspect || e.Kind == blackbox.Silent) && x.byID[e.Peer] == p && e.Time > lost-10*soon {
 				t = min(t, e.Time)
 			}
 		}

@@ -1,8 +1,8 @@
 package autopsy
 
 import (
+	"fmt"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -91,6 +91,12 @@ func (p *proc) doing(f Fault) Fault {
 	if g.Turn == 0 || g.Phase == "" || p.left() {
 		return f
 	}
-	f.Step, f.Phase = g.Step+1, strings.TrimSpace(g.Phase+" "+g.Detail)
+	f.Step, f.Phase = g.Step+1, g.Phase
+	switch {
+	case g.Bucket > 0 && g.Bucket <= g.Buckets:
+		f.Phase += fmt.Sprintf(", bucket %d of %d", g.Bucket, g.Buckets)
+	case g.Bucket > 0:
+		f.Phase += fmt.Sprintf(", bucket %d", g.Bucket)
+	}
 	return f
 }

@@ -86,32 +86,37 @@ func (x *exam) steps() uint64 {
 // stalls looks for those who kept others waiting. A stall that a later step ended
 // is only slow.
 func (x *exam) stalls() {
-	all := x.steps()
 	told := map[string]bool{}
 	for _, p := range x.procs {
 		for _, e := range p.box.Events {
-			id, what, _ := strings.Cut(e.Text, " (")
-			key := fmt.Sprint(id, e.Step)
-			if e.Kind != blackbox.Stalled || told[key] {
-				continue
+			for _, id := range e.Peers {
+				if key := fmt.Sprint(id, " ", e.Step); e.Kind == blackbox.Stalled && !told[key] {
+					told[key] = true
+					x.stall(e, id)
+				}
 			}
-			told[key] = true
-			who := x.byID[id]
-			if who == nil {
-				who = &proc{name: id}
-			}
-			what = strings.TrimSuffix(strings.TrimSpace(what), ")")
-			f := Fault{What: Stuck, Time: e.Time, Step: e.Step + 1, Phase: what, Text: "kept the others waiting"}
-			if g := who.box.Gauge; g.Turn > 0 && g.Step == e.Step && g.Since < e.Time {
-				f.Time = g.Since
-				f.Text += fmt.Sprintf(": %s since %s, for %v", g.Phase, at(g.Since), short(time.Duration(who.seen()-g.Since)))
-			}
-			if all > e.Step || strings.HasPrefix(what, "does not answer") {
-				f.What = ShortStall
-			}
-			x.add(who, f)
 		}
 	}
+}
+
+// stall adds that a peer kept the others waiting. The text of the event says of each
+// what it did: "p1 (computing, 2.1s), p2 (does not answer)".
+func (x *exam) stall(e blackbox.Event, id string) {
+	who := x.byID[id]
+	if who == nil {
+		who = &proc{name: id}
+	}
+	_, what, _ := strings.Cut(e.Text, id+" (")
+	what, _, _ = strings.Cut(what, ")")
+	f := Fault{What: Stuck, Time: e.Time, Step: e.Step + 1, Phase: what, Text: "kept the others waiting: " + what}
+	if g := who.box.Gauge; g.Turn > 0 && g.Step == e.Step && g.Since < e.Time {
+		f.Time = g.Since
+		f.Text = fmt.Sprintf("kept the others waiting: %s since %s, for %v", g.Phase, at(g.Since), short(time.Duration(who.seen()-g.Since)))
+	}
+	if x.steps() > e.Step || strings.HasPrefix(what, "does not answer") {
+		f.What = ShortStall
+	}
+	x.add(who, f)
 }
 
 // checkpoints looks for those that could not be written.

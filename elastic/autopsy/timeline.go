@@ -88,6 +88,8 @@ func (x *exam) describe(e blackbox.Event) (text string, weight int) {
 		return fmt.Sprintf("another view than %d is wanted%s", e.Epoch, about), 1
 	case blackbox.Suspect:
 		return x.nameOf(e.Peer) + " does not answer", 1
+	case blackbox.Silent:
+		return x.nameOf(e.Peer) + " is silent" + about, 2
 	case blackbox.Dead:
 		return x.nameOf(e.Peer) + " is proven dead", 2
 	case blackbox.Proposed:

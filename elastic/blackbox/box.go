@@ -147,7 +147,7 @@ func (b *Box) Pulse(g Gauge) {
 	if g.Turn == 0 {
 		g.Turn = b.gauge.Turn + 1
 	}
-	g.Phase, g.Detail = shorten(g.Phase, 32), shorten(g.Detail, 64)
+	g.Phase = shorten(g.Phase, 32)
 	b.gauge = g
 	b.buf = g.appendTo(b.buf[:0])
 	b.store(gaugeAt+int(g.Turn%2)*gaugeTo, b.buf)

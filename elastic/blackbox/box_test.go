@@ -36,12 +36,12 @@ func TestBox(t *testing.T) {
 		b.Note(Event{Kind: Log, Step: uint64(i), Text: strings.Repeat("x", i%200)})
 	}
 	b.Pulse(Gauge{Phase: "computing", Step: 3})
-	b.Pulse(Gauge{Phase: "reducing", Detail: "bucket 2", Step: 4, Epoch: 2, Memory: 5})
+	b.Pulse(Gauge{Phase: "reducing", Bucket: 2, Buckets: 7, Step: 4, Epoch: 2, Memory: 5})
 	r := parse(t, b.Bytes())
 	if r.Header != header("p0/x") {
 		t.Errorf("header %+v", r.Header)
 	}
-	if g := r.Gauge; g.Phase != "reducing" || g.Detail != "bucket 2" || g.Step != 4 || g.Epoch != 2 || g.Memory != 5 || g.Turn != 2 || g.Time == 0 {
+	if g := r.Gauge; g.Phase != "reducing" || g.Bucket != 2 || g.Buckets != 7 || g.Step != 4 || g.Epoch != 2 || g.Memory != 5 || g.Turn != 2 || g.Time == 0 {
 		t.Errorf("gauge %+v", g)
 	}
 	if n := len(r.Events); n < 500 || n > events {
@@ -73,7 +73,7 @@ func TestBoxTexts(t *testing.T) {
 		peers[i] = strings.Repeat("\x00", 128)
 	}
 	b.Note(Event{Kind: View, Peers: peers, Text: strings.Repeat("\x01\xff", 5000)})
-	b.Pulse(Gauge{Phase: strings.Repeat("p", 300), Detail: strings.Repeat("d", 3000)})
+	b.Pulse(Gauge{Phase: strings.Repeat("p", 300)})
 	b.Note(Event{Kind: Done})
 	r := parse(t, b.Bytes())
 	if len(r.Events) == 0 || r.Events[len(r.Events)-1].Kind != Done || r.Gauge.Turn != 1 {

@@ -37,6 +37,7 @@ const (
 	Checkpoint Kind = "checkpoint" // of Step is written, or not: then Text says why
 	Draining   Kind = "draining"   // this peer is asked to leave
 	Asked      Kind = "asked"      // …to end; Text says by what
+	Silent     Kind = "silent"     // Peer; Text says since when
 	Clock      Kind = "clock"      // Peer's is ahead of ours by Value ns, give or take Slack
 	Memory     Kind = "memory"     // of this process, Value bytes
 	Panicked   Kind = "panic"      // with Text, in the goroutine that trains
@@ -106,12 +107,13 @@ type Header struct {
 
 // A Gauge says what a peer does at a moment.
 type Gauge struct {
-	Turn   uint64 `json:"turn"`  // counts the readings
-	Time   int64  `json:"time"`  // of the last sign of life, by the peer's clock
-	Since  int64  `json:"since"` // …in this Phase
-	Phase  string `json:"phase"`
-	Detail string `json:"detail,omitempty"` // of the phase
-	Step   uint64 `json:"step"`             // committed
-	Epoch  uint64 `json:"epoch"`
-	Memory uint64 `json:"memory"` // bytes in use
+	Turn    uint64 `json:"turn"`  // counts the readings
+	Time    int64  `json:"time"`  // of the last sign of life, by the peer's clock
+	Since   int64  `json:"since"` // …in this Phase
+	Phase   string `json:"phase"`
+	Step    uint64 `json:"step"` // committed
+	Epoch   uint64 `json:"epoch"`
+	Memory  uint64 `json:"memory"`  // bytes in use
+	Bucket  uint32 `json:"bucket"`  // all-reduces begun in this step
+	Buckets uint32 `json:"buckets"` // in the step before; 0: not known
 }

@@ -30,10 +30,10 @@ import (
 //
 // but for that of a gauge, which is written several times a step:
 //
-//	+--------+-------+--------------------------------------------+--------+---------+---+
-//	| length | crc32 | turn, time, since, step, epoch, memory     | length | phase   | … |
-//	+--------+-------+--------------------------------------------+--------+---------+---+
-//	  4        4       8 each                                       1                      detail likewise
+//	+--------+-------+----------------------------------------+-----------------+-------+
+//	| length | crc32 | turn, time, since, step, epoch, memory | bucket, buckets | phase |
+//	+--------+-------+----------------------------------------+-----------------+-------+
+//	  4        4       8 each                                   4 each            the rest
 //
 // A reader needs no more than that: it takes every record whose checksum is right,
 // wherever it is, and sorts them. A record that was torn, by the death of the
@@ -136,27 +136,20 @@ func (g *Gauge) appendTo(b []byte) []byte {
 	for _, x := range []uint64{g.Turn, uint64(g.Time), uint64(g.Since), g.Step, g.Epoch, g.Memory} {
 		b = binary.LittleEndian.AppendUint64(b, x)
 	}
-	for _, s := range []string{g.Phase, g.Detail} {
-		b = append(append(b, byte(len(s))), s...)
-	}
+	b = binary.LittleEndian.AppendUint32(b, g.Bucket)
+	b = append(binary.LittleEndian.AppendUint32(b, g.Buckets), g.Phase...)
 	return seal(b, at)
 }
 
 // parse is the inverse, for what follows the head.
 func (g *Gauge) parse(b []byte) bool {
-	if len(b) < 6*8 {
+	if len(b) < 7*8 {
 		return false
 	}
 	word := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
 	g.Turn, g.Time, g.Since, g.Step, g.Epoch, g.Memory = word(0), int64(word(1)), int64(word(2)), word(3), word(4), word(5)
-	b = b[6*8:]
-	for _, s := range []*string{&g.Phase, &g.Detail} {
-		if len(b) == 0 || len(b) < 1+int(b[0]) {
-			return false
-		}
-		*s, b = string(b[1:1+b[0]]), b[1+int(b[0]):]
-	}
-	return len(b) == 0
+	g.Bucket, g.Buckets, g.Phase = uint32(word(6)), uint32(word(6)>>32), string(b[7*8:])
+	return true
 }
 
 // inOrder sorts events, and drops those that are there twice.
