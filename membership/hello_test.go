@@ -133,7 +133,7 @@ func TestHelloVersion(t *testing.T) {
 
 	var out bytes.Buffer
 	_, err := ours.answer(pair{bytes.NewReader(theirs), &out}, true)
-	if err == nil || !strings.Contains(err.Error(), "speaks version 2, not 1") {
+	if err == nil || !strings.Contains(err.Error(), "speaks version 3, not 2") {
 		t.Errorf("acceptor says %v", err)
 	}
 	answer, err := readGreeting(&out)
@@ -142,7 +142,7 @@ func TestHelloVersion(t *testing.T) {
 	}
 
 	_, err = ours.knock(pair{bytes.NewReader(theirs), io.Discard}, helloProbe)
-	if err == nil || !strings.Contains(err.Error(), "speaks version 2 and this program version 1") {
+	if err == nil || !strings.Contains(err.Error(), "speaks version 3 and this program version 2") {
 		t.Errorf("dialer says %v", err)
 	}
 }

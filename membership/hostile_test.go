@@ -235,7 +235,7 @@ func TestRefusalsAreNamed(t *testing.T) {
 		said greeting
 		want string
 	}{
-		{greeting{version: helloVersion + 1, kind: 77}, "speaks version 2, not 1"},
+		{greeting{version: helloVersion + 1, kind: 77}, "speaks version 3, not 2"},
 		{greeting{version: helloVersion, kind: helloStream, body: hello{run: "mnist", id: "x"}.appendTo(nil)}, `peer "x" of another run, "mnist", not "run"`},
 	} {
 		core, logs := observer.New(zap.WarnLevel)

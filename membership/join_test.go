@@ -36,7 +36,7 @@ func TestJoinRefused(t *testing.T) {
 		{"same ID", a.addr(), func(c *Config) { c.ID = "a" }, `it has the ID "a" too`},
 		{"stranger", listenStranger(t), func(*Config) {}, `it is not a ringrun peer: it said "220 mail`},
 		{"it hangs up", listenHangup(t), func(*Config) {}, "it hung up without a word"},
-		{"another version", listenVersion(t), func(*Config) {}, "it speaks version 2 and this program version 1"},
+		{"another version", listenVersion(t), func(*Config) {}, "it speaks version 3 and this program version 2"},
 	} {
 		cfg := testConfig("b")
 		cfg.Join = []string{tt.addr}
