@@ -10,6 +10,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -168,7 +169,7 @@ func (t *transport) serve(c net.Conn, stranger *strangers.Stranger) {
 }
 
 // blame says what is reported of a hello that has failed: nothing, if it may be a
-// peer that has changed its mind.
+// peer that has changed its mind, or if we have closed the connection.
 func blame(kind byte, err error) string {
 	var refused *refusedError
 	switch {
@@ -176,8 +177,10 @@ func blame(kind byte, err error) string {
 		return ""
 	case errors.As(err, &refused):
 		return refused.who
+	case errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed):
+		return ""
 	case kind == 0:
-		return "no valid hello"
+		return strangers.NoHello
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return "no proof of the secret"
 	}

@@ -40,6 +40,9 @@ func New(limits Limits, report func(line string)) *Crowd {
 	return &Crowd{limits: limits, reports: newReports(report), sources: map[netip.Prefix][]*Stranger{}}
 }
 
+// NoHello is why most strangers are refused.
+const NoHello = "no valid hello"
+
 // A Stranger is one connection in a Crowd.
 type Stranger struct {
 	conn   net.Conn
@@ -58,6 +61,7 @@ func (c *Crowd) Enter(conn net.Conn) *Stranger {
 	c.mu.Unlock()
 	if out != nil {
 		out.conn.Close() // whoever talks to it finds out, and calls Leave
+		c.reports.add(out.source, NoHello)
 	}
 	return s
 }
@@ -101,7 +105,8 @@ func (c *Crowd) remove(s *Stranger) {
 }
 
 // Leave takes the stranger out. If it was refused, why says so in few words; they
-// may hold what it has said, if that is printable.
+// may hold what it has said, if that is printable. It is empty for who has proved
+// itself, or has gone without a word: a peer that has changed its mind, perhaps.
 func (s *Stranger) Leave(why string) {
 	s.crowd.mu.Lock()
 	s.crowd.remove(s)

@@ -5,9 +5,12 @@ import (
 	"crypto/hmac"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"syscall"
 	"time"
 
+	"github.com/ringrun/ringrun/membership/strangers"
 	"github.com/ringrun/ringrun/ring"
 )
 
@@ -59,7 +62,7 @@ func (c *Config) greet(conn net.Conn) (ring.Edge, *Visitor, error) {
 	conn.SetDeadline(time.Now().Add(StrangerTime))
 	h, said, err := readHello(conn, c.Magic)
 	if err != nil {
-		return ring.Edge{}, nil, ErrStranger
+		return ring.Edge{}, nil, errors.Join(errHello, err)
 	}
 	own := c.privacy(conn)
 	encrypted, ok := agree(own, h.privacy)
@@ -115,8 +118,10 @@ func (c *Config) objection(h hello, agreed bool) *objection {
 	return nil
 }
 
+var errHello = errors.New("no hello")
+
 // blame says what is reported of a handshake that has failed: nothing, if it may
-// be a peer that has changed its mind.
+// be a peer that has changed its mind, or if we have closed the connection.
 func blame(err error) string {
 	var o *objection
 	switch {
@@ -124,8 +129,10 @@ func blame(err error) string {
 		return ""
 	case errors.As(err, &o):
 		return o.here
-	case errors.Is(err, ErrStranger):
-		return "no valid hello"
+	case errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, net.ErrClosed):
+		return ""
+	case errors.Is(err, errHello) || errors.Is(err, ErrStranger):
+		return strangers.NoHello
 	case timedOut(err):
 		return "no proof of the secret"
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -267,6 +268,55 @@ func TestReports(t *testing.T) {
 		if err == nil || blame(err) != tt.want {
 			t.Errorf("%+v: reported %q (%v), want %q", h, blame(err), err, tt.want)
 		}
+	}
+}
+
+// TestBlame: garbage and silence are reported; who goes without a word is not.
+func TestBlame(t *testing.T) {
+	for _, tt := range []struct {
+		says string
+		then func(there net.Conn)
+		want string
+	}{
+		{"GET / HTTP/1.1\r\n", func(net.Conn) {}, "no valid hello"},
+		{"ringrun", func(there net.Conn) { there.Close() }, "no valid hello"},
+		{"", func(net.Conn) {}, "no valid hello"},
+		{"", func(there net.Conn) { there.Close() }, ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			cfg := &Config{Transport: "tcp", Magic: testMagic, ID: "p1", Run: "test", Secret: []byte("sixteen bytes or more")}
+			here, there := net.Pipe()
+			done := make(chan error)
+			go func() {
+				_, _, err := cfg.greet(here)
+				done <- err
+			}()
+			go func() {
+				io.WriteString(there, tt.says)
+				tt.then(there)
+			}()
+			if err := <-done; blame(err) != tt.want {
+				t.Errorf("after %q: reported %q (%v), want %q", tt.says, blame(err), err, tt.want)
+			}
+			here.Close()
+			there.Close()
+		})
+	}
+}
+
+// TestEndBlamesNobody: whoever has just come when this peer ends is not reported.
+func TestEndBlamesNobody(t *testing.T) {
+	var lines []string
+	p1 := group(t, 1, func(_ int, g *guest) { g.cfg.Refused = func(line string) { lines = append(lines, line) } })[0]
+	for range 10 {
+		stranger(t, p1)
+	}
+	for p1.crowd.Len() < 10 {
+		runtime.Gosched()
+	}
+	p1.Close()
+	if len(lines) > 0 {
+		t.Errorf("reported %q", lines)
 	}
 }
 
