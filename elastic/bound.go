@@ -74,6 +74,14 @@ func (g *Group) bind(ctx context.Context, gen *generation) (err error) {
 	return err
 }
 
+// goOn waits, in a loop without Shards, for the ring of the next pass.
+func (g *Group) goOn(ctx context.Context) error {
+	if !g.bound || g.ledger != nil {
+		return nil
+	}
+	return g.Sync(ctx)
+}
+
 // passes returns how many passes of so many samples each peer makes in a step.
 func (s step) passes(shard int) int {
 	most := 1

@@ -168,7 +168,10 @@ func (g *Group) Commit(ctx context.Context, reduce func(c *allreduce.Comm, w Wei
 			}
 			g.checkpoint(gen)
 			g.meter.count(gen.view.Epoch, gen.comm.Stats())
-			return true, g.boundary(ctx, gen)
+			if err := g.boundary(ctx, gen); err != nil {
+				return true, err
+			}
+			return true, g.goOn(ctx)
 		}
 		if !retry(ctx, err) {
 			return false, err

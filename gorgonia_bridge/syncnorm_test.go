@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 
 	"gorgonia.org/gorgonia"
@@ -192,6 +193,53 @@ func TestNormsLoseAPeerInAPass(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A loop without Shards goes on, too, when a third peer comes: no pass fails, and
+// all end with equal bits.
+func TestNormsWithoutShards(t *testing.T) {
+	c := newCluster(t)
+	ws := make([]*worker, 3)
+	begun := make(chan struct{})
+	begin := sync.OnceFunc(func() { close(begun) })
+	train := func(i int, ctx context.Context, g *elastic.Group) (err error) {
+		w := &worker{net: newSyncNet(t, shard, uint64(1+i), true)}
+		if w.bridge, err = Attach(g, w.params); err != nil {
+			return err
+		}
+		w.machine(t, w.bridge)
+		w.solver = w.bridge.Solver(solvers["SGD"]())
+		ws[i] = w
+		if err := g.Sync(ctx); err != nil {
+			return err
+		}
+		for three := 0; three < 10; { // passes among three
+			if g.Size() == 3 {
+				three++
+			}
+			if i == 0 && g.Steps() == 5 {
+				begin()
+			}
+			first := 100*i + 3*int(g.Steps()%30)
+			if err := w.pass(first, first+shard, w.solver); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	errs := make([]error, 3)
+	together(3, func(i int) {
+		if i == 2 {
+			if errs[i] = wait(c.ctx, begun); errs[i] != nil {
+				return
+			}
+		}
+		errs[i] = c.run(i, 2, train)
+	})
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	equalBits(t, ws)
 }
 
 // What cannot be done is said.
