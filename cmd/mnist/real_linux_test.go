@@ -72,9 +72,13 @@ type job struct {
 }
 
 // startJob runs the launcher with these arguments; PROG among them is the program.
+// Unless it is for a command, workers that die are not started again.
 func startJob(t *testing.T, args ...string) *job {
 	t.Helper()
 	launcher, program := binaries(t)
+	if strings.HasPrefix(args[0], "-") {
+		args = append([]string{"-restart", "never"}, args...)
+	}
 	for i, a := range args {
 		if a == "PROG" {
 			args[i] = program
