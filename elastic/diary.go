@@ -1,6 +1,7 @@
 package elastic
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -10,10 +11,14 @@ const (
 	EventView       = "view"       // Epoch, Peers, Joined, Lost, Left: the peers form a ring
 	EventBroken     = "broken"     // Epoch, Text: a ring broke
 	EventRetry      = "retry"      // Step: it is reduced again
-	EventStalled    = "stalled"    // Step, Text: for whom it waits
+	EventStalled    = "stalled"    // Step, Peers, Text: for whom it waits
+	EventSilent     = "silent"     // Peers, Text: who was given up, since nothing was heard of it
+	EventFew        = "few"        // Epoch, Peers, Text: the run waits for more
+	EventSlow       = "slow"       // Step, Peers, Text: a peer computes slower than the others
+	EventRecovered  = "recovered"  // Step, Peers: and no longer does
 	EventCheckpoint = "checkpoint" // Step, Text: the file
 	EventRestored   = "restored"   // Step, Text: the file
-	EventDiverged   = "diverged"   // Step, Text: who held other bits
+	EventDiverged   = "diverged"   // Step, Peers, Text: who held other bits
 	EventDrained    = "drained"    // Step: this peer has left between two steps
 )
 
@@ -77,14 +82,19 @@ func (d *diary) after(number uint64) []Event {
 
 // heard notes what a launcher is told, if watchers do not learn it otherwise.
 func (t *tally) heard(e event) {
-	kinds := map[string]string{
-		"stalled": EventStalled, "restored": EventRestored, "diverged": EventDiverged, "drained": EventDrained,
-	}
-	kind, known := kinds[e.Event]
-	if !known {
+	note := Event{Kind: e.Event, Epoch: e.Epoch, Step: e.Steps, Peers: e.Peers, Text: e.For + e.File + e.Error}
+	switch e.Event {
+	case EventStalled, EventRestored, EventDiverged, EventDrained, EventSilent:
+	case EventFew:
+		note.Text = fmt.Sprintf("at least %d are needed", e.Count)
+	case EventSlow:
+		note.Peers, note.Text = []string{e.Slow.ID}, e.Slow.String()
+	case EventRecovered:
+		note.Peers = []string{e.Slow.ID}
+	default:
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.diary.add(Event{Kind: kind, Step: e.Steps, Text: e.For + e.File + e.Error})
+	t.diary.add(note)
 }

@@ -155,6 +155,31 @@ func TestDiary(t *testing.T) {
 	}
 }
 
+// What a launcher hears is noted for watchers, if they do not see it themselves.
+func TestHeard(t *testing.T) {
+	tl := newTally()
+	r := newReport(io.Discard)
+	r.heard = tl.heard
+	r.listening("p0", "10.0.0.1:1")
+	r.stalled("p0", 7, []string{"p1"}, "p1 (computing)")
+	r.slow("slow", "p0", 8, Slow{"p1", 1.5, "swapping"})
+	r.slow("recovered", "p0", 9, Slow{ID: "p1", Factor: 1})
+	r.silent("p0", "p1", "nothing for 1s")
+	r.restored("p0", "saved/1", 10)
+	r.left("done", "p0", 11, 0)
+	var got []string
+	for _, e := range tl.diary.after(0) {
+		got = append(got, fmt.Sprintf("%s %d%v %s", e.Kind, e.Step, e.Peers, e.Text))
+	}
+	want := []string{
+		"stalled 7[p1] p1 (computing)", "slow 8[p1] p1 computes 1.5 times as long as the others (swapping)",
+		"recovered 9[p1] ", "silent 0[p1] nothing for 1s", "restored 10[] saved/1",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("noted %q, want %q", got, want)
+	}
+}
+
 // A point is made each second in which steps are committed, and when somebody
 // asks although none is.
 func TestHistory(t *testing.T) {

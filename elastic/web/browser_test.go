@@ -43,6 +43,7 @@ func TestBrowser(t *testing.T) {
 	b.Shot("sixteen-light")
 
 	c.mu.Lock()
+	c.actors[0].slow = []map[string]any{{"id": c.actors[7].id, "factor": 1.62, "cause": "other load"}}
 	for _, a := range c.actors {
 		a.stuck = time.Now().Add(-3 * time.Second)
 	}
@@ -50,6 +51,7 @@ func TestBrowser(t *testing.T) {
 	c.mu.Unlock()
 	b.Until(fmt.Sprintf(count, "#ring .halo", 1) + ` && document.querySelector('#ring .warn').textContent === 'all wait for p5'`)
 	b.Until(fmt.Sprintf(count, "#ring line.wait", 15))
+	b.Until(`document.querySelector('#peers tbody').innerText.includes('1.6 times as long as the others: other load')`)
 	b.Shot("blocked-light")
 
 	c.actors[5].kill()

@@ -163,8 +163,6 @@ type log struct {
 func (l *log) add(e event, peer string, ahead int64) {
 	key := fmt.Sprint(e.Kind, e.Epoch, e.Step, e.Peers)
 	switch e.Kind {
-	case "stalled", "diverged":
-		key += e.Text
 	case "checkpoint", "restored", "drained":
 		key += peer
 	case "view":

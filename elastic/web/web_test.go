@@ -33,7 +33,8 @@ type actor struct {
 	server *httptest.Server
 	addr   string
 	phase  string
-	stuck  time.Time // since when it is in that phase
+	stuck  time.Time        // since when it is in that phase
+	slow   []map[string]any // who is
 	ended  bool
 	hangs  chan struct{} // while it is not nil nothing is answered
 }
@@ -109,7 +110,7 @@ func (a *actor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	st := map[string]any{
 		"id": a.id, "host": []string{"alpha", "beta"}[max(rank, 0)*2/max(len(c.actors), 1)%2], "epoch": c.epoch, "rank": rank, "peers": peers,
 		"transport": "auto", "codec": "raw", "steps": c.step, "phase": a.phase, "in_phase": in, "uptime": up, "memory": 90_000_000,
-		"sent":  uint64(up * 5e6),
+		"sent": uint64(up * 5e6), "slow": a.slow, "why": "swapping",
 		"spent": map[string]float64{"computing": up * (.55 + .02*float64(rank%7)), "reducing": up * .2, "applying": up * .08, "waiting": up * (.17 - .02*float64(rank%7))},
 	}
 	after := uint64(0)
@@ -302,6 +303,24 @@ func TestEnd(t *testing.T) {
 	v.untilStates("p0 ended, p1 ended")
 	if !v.last.Ended {
 		t.Error("the run has not ended")
+	}
+}
+
+// What all peers say of the same is told once, although they say it in other words.
+func TestToldOnce(t *testing.T) {
+	var l log
+	for i, text := range []string{"p2 (computing, 1.1s)", "p2 (computing, 1.2s)"} {
+		l.add(event{Number: uint64(i), Kind: "stalled", Step: 5, Peers: []string{"p2-00"}, Text: text}, fmt.Sprint("p", i), 0)
+		l.add(event{Number: uint64(i), Kind: "checkpoint", Step: 100, Text: "saved/100"}, fmt.Sprint("p", i), 0)
+	}
+	l.add(event{Kind: "stalled", Step: 6, Peers: []string{"p2-00"}}, "p0", 0)
+	var kinds []string
+	for _, e := range l.after(0) {
+		kinds = append(kinds, fmt.Sprint(e.Kind, e.Step, e.Peer))
+	}
+	slices.Sort(kinds)
+	if want := []string{"checkpoint100p0", "checkpoint100p1", "stalled5p0", "stalled6p0"}; !slices.Equal(kinds, want) {
+		t.Errorf("%q, want %q", kinds, want)
 	}
 }
 

@@ -192,7 +192,7 @@ function drawPeers(shot) {
       svg(r, 'title', {}, `${phase} ${Math.round(100 * part)} %`);
       at += part;
     }
-    now(html(tr, 'td'), node);
+    now(html(tr, 'td', 'now'), node, shot);
     const rate = node.state === 'live' ? sending(node) : null;
     html(tr, 'td', 'num', rate === null ? '' : `${bytes(rate)}/s`);
     html(tr, 'td', 'num', st ? bytes(st.memory) : '');
@@ -203,7 +203,7 @@ function drawPeers(shot) {
 // Times below this are those of a run that goes on.
 const worthTelling = 1; // s
 
-function now(td, node) {
+function now(td, node, shot) {
   const words = { silent: node.why || 'does not answer', lost: 'lost', left: 'has left', ended: 'has ended' };
   if (node.state !== 'live') {
     td.textContent = words[node.state];
@@ -212,6 +212,9 @@ function now(td, node) {
   const st = node.status, span = html(td, 'span', 'phase');
   html(span, 'span', `dot bg-${phases.includes(st.phase) ? st.phase : 'other'}`);
   span.append(st.in_phase >= worthTelling ? `${st.phase} for ${duration(st.in_phase)}` : st.phase);
+  const slow = shot.nodes.flatMap(n => (n.status && n.state === 'live' && n.status.slow) || []).find(s => s.id === node.id);
+  if (slow) html(td, 'span', 'slow', `${slow.factor.toFixed(1)} times as long as the others: ${slow.cause}`);
+  else if (shot.blocking.includes(node.id) && st.why) html(td, 'span', 'slow', st.why);
 }
 
 const listed = 8; // names in one line
@@ -230,6 +233,10 @@ function told(e) {
     }
     case 'broken': return [`the ring of view ${e.epoch} broke: ${e.text}`, 'bad'];
     case 'retry': return [`step ${e.step} is reduced again`, 'warn'];
+    case 'silent': return [`${names(e.peers)} was given up: ${e.text}`, 'bad'];
+    case 'few': return [`view ${e.epoch} has ${plural(e.peers.length, 'peer')}: ${e.text}`, 'bad'];
+    case 'slow': return [e.text, 'warn'];
+    case 'recovered': return [`${names(e.peers)} is no longer slow`, 'good'];
     case 'stalled': return [`step ${e.step} waits for ${e.text}`, 'warn'];
     case 'checkpoint': return [`checkpoint after step ${e.step}: ${e.text}`, ''];
     case 'restored': return [`restored after step ${e.step} from ${e.text}`, 'good'];
