@@ -27,7 +27,7 @@ func (j *job) env(p *peer) []string {
 	if o.maxN > 0 {
 		own = append(own, "RINGRUN_MAX_N="+strconv.Itoa(o.maxN))
 	}
-	own = append(own, j.watchEnv(slices.Index(j.peers, p))...)
+	own = append(own, j.watchEnv(p.slot)...)
 	return append(own,
 		"RINGRUN_ID="+p.id,
 		"RINGRUN_RUN="+j.cred.run(),

@@ -106,17 +106,17 @@ func listenForPage(listen string) (net.Listener, error) {
 }
 
 // watchEnv tells a worker where it is to be watched from outside. The page is
-// served on the first host alone, by one of its workers; each worker has metrics
-// of its own, at the ports that follow the one given.
-func (j *job) watchEnv(worker int) []string {
+// served on the first host alone, by one of its workers; each slot has metrics of
+// its own, at the ports that follow the one given.
+func (j *job) watchEnv(s *slot) []string {
 	var env []string
-	if o := j.opts; o.ui != "" && o.place[worker] == 0 {
+	if o := j.opts; o.ui != "" && s.site == j.sites[0] {
 		env = append(env, "RINGRUN_UI="+o.ui)
 	}
 	if j.opts.metrics != "" {
 		host, port, _ := net.SplitHostPort(j.opts.metrics) // it was parsed
 		n, _ := strconv.Atoi(port)
-		env = append(env, "RINGRUN_METRICS="+net.JoinHostPort(host, strconv.Itoa(n+j.localRank(worker))))
+		env = append(env, "RINGRUN_METRICS="+net.JoinHostPort(host, strconv.Itoa(n+s.local)))
 	}
 	return env
 }

@@ -108,7 +108,7 @@ func (s *stage) kill(pid int) {
 func TestWorkersServe(t *testing.T) {
 	s := newStage(t)
 	ui, first := freePorts(t, 1), freePorts(t, 3)
-	l := s.ringrun("-n", "3", "-ui", strconv.Itoa(ui), "-metrics", strconv.Itoa(first), trainerProg(t))
+	l := s.ringrun("-n", "3", "-ui", strconv.Itoa(ui), "-metrics", strconv.Itoa(first), "-restart", "1", trainerProg(t))
 	url := l.until(1, `^ringrun: see (http://127.0.0.1:\d+/)$`)[0][1]
 	l.until(3, `^\[\d\] step 11$`)
 	if page := fetch(t, url); !strings.Contains(page, "<title>ringrun</title>") {
@@ -125,8 +125,12 @@ func TestWorkersServe(t *testing.T) {
 	pids := s.pids()
 	for i := range 2 { // the first has served
 		s.kill(pids[fmt.Sprintf("p%d", i)])
-		l.until(1, fmt.Sprintf(`^ringrun: worker %d was killed by SIGKILL$`, i))
+		heir := l.until(1, fmt.Sprintf(`^ringrun: worker %d .*: starts again in \S+ as worker (\d)`, i))[0][1]
 		fetch(t, url)
+		l.until(1, `^\[`+heir+`\] step`)
+		if text := fetch(t, fmt.Sprintf("http://127.0.0.1:%d/metrics", first+i)); !strings.Contains(text, `id="p`+heir+`-`) {
+			t.Errorf("worker %s does not tell its metrics:\n%s", heir, text)
+		}
 	}
 	l.signal(syscall.SIGTERM)
 	l.ends(128 + int(syscall.SIGTERM))
@@ -140,7 +144,7 @@ func TestWorkersServe(t *testing.T) {
 func TestUI(t *testing.T) {
 	s := newStage(t)
 	s.ringrun("ui", "-listen", "nowhere").ends(2, `^ringrun: -listen nowhere: want a port, or host:port`)
-	l := s.ringrun("-n", "4", trainerProg(t))
+	l := s.ringrun("-n", "4", "-restart", "never", trainerProg(t))
 	addr := l.until(1, `^ringrun: listening; one more peer: ringrun -join (\S+) `)[0][1]
 	l.until(4, `^\[\d\] step 11$`)
 	ui := s.ringrun("ui", "-listen", strconv.Itoa(freePorts(t, 1)), addr)
@@ -184,7 +188,7 @@ func TestAskOthers(t *testing.T) {
 	if err := os.WriteFile(file, []byte("the secret of this test"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l := s.ringrun("-n", "2", "-secret-file", file, trainerProg(t))
+	l := s.ringrun("-n", "2", "-restart", "never", "-secret-file", file, trainerProg(t))
 	addr := l.until(1, `^ringrun: listening; one more peer: ringrun -join (\S+) `)[0][1]
 	l.until(2, `^\[\d\] step 1$`)
 	cred, err := readSecretFile(file)

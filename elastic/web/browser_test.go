@@ -51,7 +51,7 @@ func TestBrowser(t *testing.T) {
 	c.mu.Unlock()
 	b.Until(fmt.Sprintf(count, "#ring .halo", 1) + ` && document.querySelector('#ring .warn').textContent === 'all wait for p5'`)
 	b.Until(fmt.Sprintf(count, "#ring line.wait", 15))
-	b.Until(`document.querySelector('#peers tbody').innerText.includes('1.6 times as long as the others: other load')`)
+	b.Until(`document.querySelector('#peers tbody').innerText.includes('1.6 × as long: other load')`)
 	b.Shot("blocked-light")
 
 	c.actors[5].kill()

@@ -213,8 +213,9 @@ function now(td, node, shot) {
   html(span, 'span', `dot bg-${phases.includes(st.phase) ? st.phase : 'other'}`);
   span.append(st.in_phase >= worthTelling ? `${st.phase} for ${duration(st.in_phase)}` : st.phase);
   const slow = shot.nodes.flatMap(n => (n.status && n.state === 'live' && n.status.slow) || []).find(s => s.id === node.id);
-  if (slow) html(td, 'span', 'slow', `${slow.factor.toFixed(1)} times as long as the others: ${slow.cause}`);
+  if (slow) html(td, 'span', 'slow', `${slow.factor.toFixed(1)} × as long: ${slow.cause}`);
   else if (shot.blocking.includes(node.id) && st.why) html(td, 'span', 'slow', st.why);
+  td.title = td.textContent;
 }
 
 const listed = 8; // names in one line
