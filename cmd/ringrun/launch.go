@@ -142,15 +142,21 @@ func (j *job) connect(ctx context.Context, prog program, g *guard) error {
 			return err
 		}
 	}
-	j.reach = func(ctx context.Context, h host) (*conn, error) {
-		if h.local {
-			return j.agentOn(ctx, h, nil, d)
+	j.reach = func(ctx context.Context, h host) (c *conn, err error) {
+		var r *remote
+		if !h.local {
+			if r, err = reach(ctx, h, j.opts.cache, g); err != nil {
+				return nil, err
+			}
 		}
-		r, err := reach(ctx, h, j.opts.cache, g)
-		if err != nil {
+		if c, err = j.agentOn(ctx, h, r, d); err != nil {
 			return nil, err
 		}
-		return j.agentOn(ctx, h, r, d)
+		if err = j.settle(ctx, c); err != nil {
+			c.close()
+			return nil, err
+		}
+		return c, nil
 	}
 	dialing, dctx := errgroup.WithContext(ctx)
 	conns := make([]*conn, len(j.opts.hosts))

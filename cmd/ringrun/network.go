@@ -62,6 +62,27 @@ func (j *job) findPaths(ctx context.Context) error {
 	return nil
 }
 
+// settle chooses an address for a host that comes later: in the network that the
+// user wants; without such a wish it is the one that routes to the others.
+func (j *job) settle(ctx context.Context, c *conn) error {
+	if j.opts.network.Empty() {
+		return nil
+	}
+	var token paths.Token // which nobody gets
+	rand.Read(token[:])
+	reply, err := c.ask(ctx, paths.Request{Listen: &paths.Listen{Token: token}})
+	c.send(request{Paths: &paths.Request{Close: true}})
+	if err != nil {
+		return err
+	}
+	good, err := j.usable(c, nil, reply.Addresses)
+	if err != nil {
+		return err
+	}
+	c.at, c.own = good[0], ownIP(good)
+	return nil
+}
+
 // openDoors lets each host listen, and asks for its addresses.
 func (j *job) openDoors(ctx context.Context, token paths.Token) ([]paths.Host, []paths.Target, error) {
 	hosts, targets := make([]paths.Host, len(j.conns)), make([]paths.Target, len(j.conns))
@@ -75,7 +96,7 @@ func (j *job) openDoors(ctx context.Context, token paths.Token) ([]paths.Host, [
 				return err
 			}
 			t.Port = reply.Port
-			hosts[i].Addresses, err = j.usable(c, reply.Addresses)
+			hosts[i].Addresses, err = j.usable(c, j.conns, reply.Addresses)
 			for _, a := range hosts[i].Addresses {
 				t.Addresses = append(t.Addresses, a.IP)
 			}
@@ -87,9 +108,9 @@ func (j *job) openDoors(ctx context.Context, token paths.Token) ([]paths.Host, [
 
 // usable are the addresses of a host that the user lets us use; among them those
 // that only a router in front of it has.
-func (j *job) usable(c *conn, own []paths.Address) ([]paths.Address, error) {
+func (j *job) usable(c *conn, all []*conn, own []paths.Address) ([]paths.Address, error) {
 	known := slices.Clone(own)
-	for _, s := range c.reached(j.conns) {
+	for _, s := range c.reached(all) {
 		ip, err := netip.ParseAddr(s)
 		if err != nil || !ip.IsGlobalUnicast() {
 			continue

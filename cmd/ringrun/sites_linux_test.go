@@ -38,7 +38,7 @@ func TestHostsFrom(t *testing.T) {
 	l.until(1, `^ringrun: -hosts-from cat .*: it answers again$`)
 	l.until(1, `^ringrun: host a is no longer listed: worker 0 is to leave$`)
 	l.until(2, `^ringrun: .*one more peer: `) // the first way in is gone
-	l.until(1, `^ringrun: host dead: ssh: connect to host dead port 22: Connection refused; tried again in \S+s, and as long as it is listed$`)
+	l.until(1, `^ringrun: host dead: ssh: connect to host dead port 22: Connection refused: .*; tried again in \S+s, and as long as it is listed$`)
 	list("b:1\nc:1\nd:1\ne:1\n")
 	l.until(1, `^ringrun: host b has fewer slots: worker 2 is to leave$`)
 	l.until(1, `^\[4\] step`)
