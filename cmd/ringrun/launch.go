@@ -122,6 +122,40 @@ func catchSignals(ctx context.Context) (context.Context, <-chan syscall.Signal) 
 // connect builds the program and starts an agent on every host. It tries the
 // hosts first, so that one out of reach is named at once.
 func (j *job) connect(ctx context.Context, prog program, g *guard) error {
+	remotes, err := j.reachAll(ctx, g)
+	if err != nil {
+		return err
+	}
+	d := &depot{prog: prog, guard: g, out: j.out, kits: map[string]kit{}}
+	for i, h := range j.opts.hosts {
+		if _, err := d.kit(ctx, h, remotes[i].on()); err != nil {
+			return err
+		}
+	}
+	j.reach = func(ctx context.Context, h host) (*conn, error) { return j.latecomer(ctx, h, d) }
+	dialing, dctx := errgroup.WithContext(ctx)
+	conns := make([]*conn, len(j.opts.hosts))
+	for i, h := range j.opts.hosts {
+		dialing.Go(func() (err error) {
+			conns[i], err = j.agentOn(dctx, h, remotes[i], d)
+			return err
+		})
+	}
+	err = dialing.Wait()
+	j.conns = conns
+	if err == nil {
+		err = j.findPaths(ctx)
+	}
+	for _, c := range conns {
+		if c != nil && err != nil {
+			c.close()
+		}
+	}
+	return err
+}
+
+// reachAll tries all hosts at once; this one has no remote.
+func (j *job) reachAll(ctx context.Context, g *guard) ([]*remote, error) {
 	remotes := make([]*remote, len(j.opts.hosts))
 	reaching, rctx := errgroup.WithContext(ctx)
 	for i, h := range j.opts.hosts {
@@ -133,50 +167,27 @@ func (j *job) connect(ctx context.Context, prog program, g *guard) error {
 			return err
 		})
 	}
-	if err := reaching.Wait(); err != nil {
-		return err
-	}
-	d := &depot{prog: prog, guard: g, out: j.out, kits: map[string]kit{}}
-	for i, h := range j.opts.hosts {
-		if _, err := d.kit(ctx, h, remotes[i].on()); err != nil {
-			return err
-		}
-	}
-	j.reach = func(ctx context.Context, h host) (c *conn, err error) {
-		var r *remote
-		if !h.local {
-			if r, err = reach(ctx, h, j.opts.cache, g); err != nil {
-				return nil, err
-			}
-		}
-		if c, err = j.agentOn(ctx, h, r, d); err != nil {
+	return remotes, reaching.Wait()
+}
+
+// latecomer starts an agent on a host while the job runs.
+func (j *job) latecomer(ctx context.Context, h host, d *depot) (*conn, error) {
+	var r *remote
+	var err error
+	if !h.local {
+		if r, err = reach(ctx, h, j.opts.cache, d.guard); err != nil {
 			return nil, err
 		}
-		if err = j.settle(ctx, c); err != nil {
-			c.close()
-			return nil, err
-		}
-		return c, nil
 	}
-	dialing, dctx := errgroup.WithContext(ctx)
-	conns := make([]*conn, len(j.opts.hosts))
-	for i, h := range j.opts.hosts {
-		dialing.Go(func() (err error) {
-			conns[i], err = j.agentOn(dctx, h, remotes[i], d)
-			return err
-		})
+	c, err := j.agentOn(ctx, h, r, d)
+	if err != nil {
+		return nil, err
 	}
-	err := dialing.Wait()
-	j.conns = conns
-	if err == nil {
-		err = j.findPaths(ctx)
+	if err := j.settle(ctx, c); err != nil {
+		c.close()
+		return nil, err
 	}
-	for _, c := range conns {
-		if c != nil && err != nil {
-			c.close()
-		}
-	}
-	return err
+	return c, nil
 }
 
 func (j *job) agentOn(ctx context.Context, h host, r *remote, d *depot) (*conn, error) {

@@ -12,7 +12,7 @@ import (
 // The launcher and an agent talk in JSON, one object a line: requests on the
 // agent's stdin, events on its stdout. The end of stdin means that the launcher
 // is gone, and ends the agent with all its workers. Both ends are the same
-// binary, so there are no versions.
+// binary, or built from the same source for another platform, so there are no versions.
 
 // A request has one of its fields set.
 type request struct {
