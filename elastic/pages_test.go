@@ -1,0 +1,78 @@
+package elastic
+
+import (
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"strings"
+	"testing"
+)
+
+// A peer shows the run to who has the token, where others can reach it; at an
+// address of this machine alone, to everybody.
+func TestPage(t *testing.T) {
+	for _, tt := range []struct {
+		bind  string
+		token bool
+	}{{"127.0.0.1:0", false}, {"0.0.0.0:0", true}} {
+		c := newCluster(t, Samples{Count: 64, Batch: 16, Shard: 4, Epochs: 1})
+		c.config = func(_ int, cfg *Config) { cfg.UI = tt.bind }
+		pages, free := make(chan string, 1), make(chan struct{})
+		c.heard = func(_ *peer, e event) {
+			if e.Event == "page" {
+				pages <- e.Addr
+			}
+		}
+		c.at = func(*peer, Shard) error {
+			<-free
+			return nil
+		}
+		p := c.start(1)
+		url := <-pages
+		bare, token, _ := strings.Cut(url, "?token=")
+		if (token != "") != tt.token || strings.Contains(url, string(c.secret)) || !strings.HasPrefix(url, "http://127.0.0.1:") {
+			t.Errorf("%s: the page is at %s", tt.bind, url)
+		}
+		jar, _ := cookiejar.New(nil)
+		browser := &http.Client{Jar: jar}
+		if code, _ := visit(t, browser, bare); (code == http.StatusOK) == tt.token {
+			t.Errorf("%s without the token: status %d", bare, code)
+		}
+		for _, at := range []string{url, bare} { // then the browser has it
+			if code, text := visit(t, browser, at); code != http.StatusOK || !strings.Contains(text, "<title>ringrun</title>") {
+				t.Errorf("%s: status %d: %s", at, code, text)
+			}
+		}
+		close(free)
+		<-p.done
+		if p.err != nil {
+			t.Error(p.err)
+		}
+		if _, err := browser.Get(bare); err == nil {
+			t.Errorf("%s is there when the run is over", bare)
+		}
+	}
+}
+
+func visit(t *testing.T, c *http.Client, url string) (int, string) {
+	t.Helper()
+	resp, err := c.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(b)
+}
+
+// An address that is none is an error at once, not when somebody looks.
+func TestPageAddress(t *testing.T) {
+	for _, cfg := range []Config{{UI: "7464"}, {Metrics: "nowhere"}} {
+		if err := cfg.withDefaults().validate(); err == nil || !strings.Contains(err.Error(), "want host:port") {
+			t.Errorf("%+v: %v", cfg, err)
+		}
+	}
+}
