@@ -127,7 +127,7 @@ func (m *manager) turn(ctx context.Context, t turn) error {
 	m.following = g.follow(ctx, t.view.Epoch)
 	m.changing()
 	if err := g.session.learn(t.view); err != nil {
-		return err
+		return misfit{err}
 	}
 	g.mu.Lock()
 	g.known = t.view.Epoch

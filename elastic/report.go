@@ -76,7 +76,7 @@ func (r *report) left(how, id string, steps, retries uint64) {
 }
 
 func (r *report) failed(id string, err error) {
-	final := errors.Is(err, errTooFew) || errors.Is(err, ErrDiverged) || errors.Is(err, ErrGrace)
+	final := errors.Is(err, errTooFew) || errors.Is(err, ErrDiverged) || errors.Is(err, ErrGrace) || errors.As(err, new(misfit))
 	r.send(event{Event: "failed", ID: id, Error: err.Error(), Final: final})
 }
 

@@ -186,12 +186,18 @@ func (g *Group) compare(gen *generation, all []status) error {
 	}
 	veterans := slices.DeleteFunc(slices.Clone(all), func(s status) bool { return !s.Veteran })
 	if !all[gen.rank].Veteran || g.alike(veterans) != nil {
-		return err
+		return misfit{err}
 	}
 	g.cfg.Logger.Warn("a newcomer does not fit", zap.Error(err))
 	gen.comm.Close()
 	return fmt.Errorf("%w: %w", ring.ErrBroken, err)
 }
+
+// A misfit is an error of a peer that would be the same if it were started again:
+// it does not fit the others.
+type misfit struct{ error }
+
+func (m misfit) Unwrap() error { return m.error }
 
 // part lets the others come as far as we did before our end breaks the ring, so
 // that they find the same error.
