@@ -148,6 +148,12 @@ var stories = []struct {
 	{"stopped, and killed much later", func() *story {
 		return run(3).clocks(150).gauge(2, 2000, 1900, "computing", 7).view(3100, 3, 0, 1).wentOn(3120, 3, 8, 0, 1).end(2, 60000, killed).done(70000, 90, 0, 1)
 	}, Frozen, "p2 on host c stopped: there is no sign of life from it since, and the others went on without it, at 12:00:02.000, in step 8 (computing); the others went on 1.1s later, and ended well"},
+	{"stopped, and ended before it knew", func() *story {
+		s := run(3).clocks(150).gauge(2, 4010, 1900, "waiting", 7).view(3100, 3, 0, 1).wentOn(3120, 3, 8, 0, 1).
+			note(2, 4000, blackbox.Event{Kind: blackbox.Lapse, Value: 2e9})
+		e := blackbox.End{Asked: "SIGTERM by ringrun"}
+		return s.end(0, 4020, e).end(1, 4020, e).end(2, 4020, e)
+	}, Frozen, "p2 on host c did not run for 2s (it was stopped, or got no processor), and the others went on without it, at 12:00:02.000; the others went on 1.1s later"},
 	{"cut off", func() *story {
 		return run(3).clocks(150).note(0, 2500, blackbox.Event{Kind: blackbox.Suspect, Peer: "p2-ab2"}).view(3100, 3, 0, 1).wentOn(3120, 3, 8, 0, 1).
 			note(2, 5210, blackbox.Event{Kind: blackbox.Excluded, Epoch: 3}).view(5500, 4, 0, 1, 2).done(9000, 300, 0, 1, 2)

@@ -161,9 +161,12 @@ func (x *exam) losses() {
 		}
 		silent := max(p.box.Header.Silent, int64(100*time.Millisecond))
 		f := Fault{Time: p.seen()}
+		l, lapsed := lapseOver(p.box.Events, lost, silent)
 		switch {
 		case p.box.Header.Keeper != "" && p.end == nil:
 			continue // see vanished
+		case lapsed:
+			f.What, f.Time, f.Text = Frozen, l.Time-l.Value, frozen(l)
 		case p.state == Stopped:
 			f.What, f.Text = Frozen, "was stopped (SIGSTOP, or a debugger), and still is"
 		case f.Time < lost-silent/2:
@@ -172,7 +175,10 @@ func (x *exam) losses() {
 			f.What, f.Time = Cut, x.suspected(p, lost)
 			f.Text = "was cut off: it ran, but the others heard nothing from it, and went on without it"
 		}
-		x.add(p, p.doing(f))
+		if f.What == Frozen && !lapsed { // else the gauge is of a later time
+			f = p.doing(f)
+		}
+		x.add(p, f)
 	}
 }
 
@@ -198,7 +204,7 @@ func (x *exam) exclusions(p *proc) {
 		f := Fault{What: Cut, Time: e.Time, Text: "was cut off: it ran, but heard nothing from the others, who went on without it"}
 		if l, ok := lapseAt(p.box.Events, i, p.box.Header.Silent); ok && x.own(p, l) {
 			f.What, f.Time = Frozen, l.Time-l.Value
-			f.Text = fmt.Sprintf("did not run for %v (it was stopped, or got no processor), and the others went on without it", short(time.Duration(l.Value)))
+			f.Text = frozen(l)
 		} else {
 			f.Time = x.suspected(p, e.Time)
 		}
@@ -207,6 +213,21 @@ func (x *exam) exclusions(p *proc) {
 		}
 		x.add(p, f)
 	}
+}
+
+func frozen(l blackbox.Event) string {
+	return fmt.Sprintf("did not run for %v (it was stopped, or got no processor), and the others went on without it", short(time.Duration(l.Value)))
+}
+
+// lapseOver returns the lapse that a moment, at which the others lost a process, is in,
+// or that ended shortly before.
+func lapseOver(events []blackbox.Event, lost, silent int64) (blackbox.Event, bool) {
+	for _, l := range events {
+		if l.Kind == blackbox.Lapse && l.Value >= silent/2 && l.Time-l.Value < lost && l.Time > lost-soon {
+			return l, true
+		}
+	}
+	return blackbox.Event{}, false
 }
 
 // lapseAt returns the lapse around the i-th event that explains a silence.
