@@ -38,7 +38,7 @@ func TestStatus(t *testing.T) {
 	s.ringrun("status").ends(2, `^ringrun: no run of this user goes on here: name the address`)
 	l := s.ringrun("-n", "3", trainerProg(t), "-slow", "p1-")
 	addr := l.until(1, `^ringrun: listening; one more peer: ringrun -join (\S+) `)[0][1]
-	l.until(1, `^ringrun: step 5 waits for p1 \(computing\)$`)
+	l.until(1, `^ringrun: step 5 waits for p1 \(computing, .*\)$`)
 	text := s.ringrun("status").ends(0,
 		`^RANK +PEER +HOST`, `^0 +p0-\w+ .* 5 .* reducing \d`, `^1 +p1-\w+ .* 5 .* computing \d`, `^all wait for p1-\w+$`)
 	if n := strings.Count(text, "127.0.0.1:"); n != 3 {
