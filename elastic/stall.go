@@ -24,7 +24,10 @@ const (
 )
 
 // A blocker keeps others waiting.
-type blocker struct{ id, what string }
+type blocker struct {
+	id, what string
+	silent   bool // it does not answer
+}
 
 // watchStalls names those for whom this peer waits: while gradients should
 // travel, or the group should agree, whoever still computes, or does not answer.
@@ -37,7 +40,7 @@ func (g *Group) watchStalls(ctx context.Context) {
 	defer client.CloseIdleConnections()
 	tick := time.NewTicker(stallCheck)
 	defer tick.Stop()
-	var told []string
+	var told []blocker
 	for {
 		select {
 		case <-tick.C:
@@ -51,18 +54,20 @@ func (g *Group) watchStalls(ctx context.Context) {
 			continue
 		}
 		all := g.blockers(ctx, client)
-		who, what := make([]string, len(all)), make([]string, len(all))
-		for i, b := range all {
-			who[i], what[i] = b.id, fmt.Sprintf("%s (%s)", b.id, b.what)
-		}
-		if len(who) > 0 && !slices.Equal(who, told) && ctx.Err() == nil {
-			told = who
-			g.sayStalled(r, who, strings.Join(what, ", "))
+		same := slices.EqualFunc(all, told, func(a, b blocker) bool { return a.id == b.id && a.silent == b.silent })
+		if len(all) > 0 && !same && ctx.Err() == nil {
+			told = all
+			g.sayStalled(r, all)
 		}
 	}
 }
 
-func (g *Group) sayStalled(r reading, who []string, what string) {
+func (g *Group) sayStalled(r reading, all []blocker) {
+	var who, whats []string
+	for _, b := range all {
+		who, whats = append(who, b.id), append(whats, fmt.Sprintf("%s (%s)", b.id, b.what))
+	}
+	what := strings.Join(whats, ", ")
 	g.cfg.Logger.Warn("this step waits for others", zap.Uint64("step", r.steps),
 		zap.Duration("waits", time.Since(r.since).Round(time.Millisecond)), zap.String("for", what))
 	g.report.stalled(g.id(), r.steps, who, what)
@@ -100,7 +105,7 @@ func (g *Group) blockers(ctx context.Context, client *http.Client) []blocker {
 			continue
 		}
 		if what := blocks(said[i], errs[i], heard[p.ID]); what != "" {
-			all = append(all, blocker{p.ID, what})
+			all = append(all, blocker{p.ID, what, errs[i] != nil})
 		}
 	}
 	return all

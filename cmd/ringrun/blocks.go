@@ -17,7 +17,7 @@ type blockLog struct {
 
 // stalled names those for whom a step waits.
 func (j *job) stalled(step uint64, who []string, what string) {
-	key := fmt.Sprint(step, who)
+	key := fmt.Sprint(step, who, strings.Count(what, "does not answer"))
 	if key != j.blocks.stall && !j.halting {
 		j.blocks.stall = key
 		j.out.note("step %d waits for %s", step, j.named(what))

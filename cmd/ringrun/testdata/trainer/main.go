@@ -25,7 +25,6 @@ var (
 	exit  = flag.String("exit", "", "the worker with this `ID` prefix ends in step 5, without a word to the others")
 	eat   = flag.String("eat", "", "the worker with this `ID` prefix takes memory from step 5 on, without end")
 	read  = flag.String("read", "", "and for that reads from this `FILE`")
-	fault = flag.String("fault", "", "and for that reads the pages of this `FILE` from the disk")
 	late  = flag.String("late", "", "the worker with this `ID` prefix computes three times as long until step 1000")
 	parts = flag.Int("buckets", 1, "all-reduces in a step; three of them begin before the backward pass ends")
 	pause = flag.Duration("pause", 5*time.Millisecond, "how long a step computes")
@@ -117,8 +116,6 @@ func stick(ctx context.Context) error {
 	case *read != "":
 		_, err := os.ReadFile(*read)
 		return err
-	case *fault != "":
-		return pageIn(ctx, *fault)
 	}
 	<-ctx.Done()
 	return ctx.Err()
