@@ -126,7 +126,7 @@ func listenTCP(cfg Config, book *addressBook, m *meta) (*tcp.Transport, error) {
 	if err == nil {
 		m.TCP = []string{advertised(cfg.Membership, t.Addr())}
 	}
-	return t, err
+	return t, notOurs(host, err)
 }
 
 func listenSHM(cfg Config, book *addressBook, m *meta, arena *shm.Arena) (*shm.Transport, error) {
@@ -205,7 +205,7 @@ func (s *session) learn(v membership.View) error {
 		return fmt.Errorf("elastic: %s is started with TLS %s, but this peer (%s) with %s", first, group.TLS, s.node.ID(), own.TLS)
 	}
 	if own.Transport == "shm" && !own.sharesWith(group) {
-		return fmt.Errorf("elastic: %s is on %q, but this peer (%s) on %q: transport shm does not reach so far", first, group.Host, s.node.ID(), own.Host)
+		return fmt.Errorf("elastic: %s is on %q, but this peer (%s) on %q: transport shm does not reach so far, auto does", first, group.Host, s.node.ID(), own.Host)
 	}
 	s.book.set(peers)
 	s.links = s.transport

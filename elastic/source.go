@@ -102,7 +102,7 @@ func (p plan) deal(all []status, batch []int, shard int) (hands [][]int, anew bo
 func agreed(all []status) error {
 	for _, s := range all {
 		if a := all[0]; s.Samples != a.Samples {
-			return fmt.Errorf("elastic: peers disagree about the samples: %s has %+v, %s has %+v", a.ID, a.Samples, s.ID, s.Samples)
+			return fmt.Errorf("elastic: peers disagree about the samples: %s has %+v, %s has %+v: start all with the same data set, batch and seed", a.ID, a.Samples, s.ID, s.Samples)
 		}
 	}
 	return nil

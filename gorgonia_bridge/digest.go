@@ -79,7 +79,7 @@ func compareDigests(ids []string, all [][]byte) error {
 			first = d
 		}
 		if err := first.compare(d, ids[0], ids[i]); err != nil {
-			return err
+			return fmt.Errorf("%w; all peers train one model: start them with the same program and options", err)
 		}
 	}
 	return nil

@@ -38,7 +38,7 @@ func bindError(addr string, err error) error {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("membership: %s is taken by another process: choose another port, or 0 for any free one: %w", addr, err)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("membership: %s is no address of this host: %w", addr, err)
+		return fmt.Errorf("membership: %s is no address of this host: bind one that it has (ip addr lists them): %w", addr, err)
 	}
 	return fmt.Errorf("membership: bind %s: %w", addr, err)
 }

@@ -101,7 +101,7 @@ func (d *doorman) judge(a greeting) error {
 			"it speaks version %d and this program version %d: use one build of ringrun everywhere", a.version, helloVersion)}
 	case a.kind == helloRefusal && run != d.run:
 		return &mismatchError{text: fmt.Sprintf(
-			"it is of run %q, and this peer of run %q: check the address and RINGRUN_RUN", printable(run), d.run)}
+			"it is of run %q, and this peer of run %q: check the address, and that both have the same secret and RINGRUN_RUN", printable(run), d.run)}
 	case a.kind == helloRefusal:
 		return &mismatchError{text: "it refuses this peer without saying why"}
 	case a.kind == helloExpired:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -32,6 +33,9 @@ const (
 )
 
 var errAlone = errors.New("it is up but is in no group itself yet: was one founded?")
+
+// errMute: a connection was made, and no time was left for an answer.
+var errMute = errors.New("it takes the connection and says nothing")
 
 // join finds the group, if there is one, and reports whether we founded it.
 func (g *gossip) join(ctx context.Context, cfg Config) (founded bool, err error) {
@@ -234,7 +238,9 @@ func explain(err error) string {
 		return "no process listens there: is the address right, and that peer still running?"
 	case errors.As(err, &dns):
 		return fmt.Sprintf("the name %q cannot be resolved: %s", dns.Name, dns.Err)
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, errMute):
+		return errMute.Error() + ": is that a ringrun peer's address and not another program's, and that peer not stopped?"
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return "no answer: is the host up, the port open in its firewall, and that peer not stopped?"
 	case hungUp(err):
 		return "it hung up without a word: is that a ringrun peer's address?"

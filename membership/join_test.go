@@ -79,7 +79,7 @@ func TestJoinNobody(t *testing.T) {
 		is               error
 	}{
 		{"refused", gone.addr(), "no process listens there", syscall.ECONNREFUSED},
-		{"mute", listenMute(t), "no answer", context.DeadlineExceeded},
+		{"mute", listenMute(t), "it takes the connection and says nothing", context.DeadlineExceeded},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

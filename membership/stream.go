@@ -45,7 +45,7 @@ func (t *transport) dial(ctx context.Context, addr string, kind byte) (*stream, 
 	stop := afterFunc(ctx, func() { s.Close() })
 	w, err := t.door.knock(c, kind)
 	if !stop() {
-		err = context.Cause(ctx)
+		err = fmt.Errorf("%w: %w", errMute, context.Cause(ctx))
 	}
 	if err != nil {
 		s.Close()

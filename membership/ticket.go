@@ -76,8 +76,8 @@ func ParseTicket(s string) (Ticket, error) {
 // Redeem asks the peers that the ticket names for the secret of the run, and
 // returns it with the address of the peer that gave it.
 func (t Ticket) Redeem(ctx context.Context) (secret []byte, addr string, err error) {
-	if !time.Now().Before(t.Expires) {
-		return nil, "", fmt.Errorf("membership: %w", t.expired(""))
+	if now := time.Now(); !now.Before(t.Expires) {
+		return nil, "", fmt.Errorf("membership: %w", t.expired(fmt.Sprintf(", and here it is %s", now.Format(time.RFC3339))))
 	}
 	var errs []error
 	for _, addr := range t.Addrs {
@@ -85,13 +85,13 @@ func (t Ticket) Redeem(ctx context.Context) (secret []byte, addr string, err err
 		if err == nil {
 			return secret, addr, nil
 		}
-		errs = append(errs, fmt.Errorf("%s: %w", addr, err))
+		errs = append(errs, fmt.Errorf("%s: %s", addr, explain(err)))
 	}
 	return nil, "", fmt.Errorf("membership: nobody takes the ticket: %w", errors.Join(errs...))
 }
 
 func (t Ticket) expired(where string) error {
-	return fmt.Errorf("the ticket has expired at %s%s: ask for a new one (ringrun ticket)", t.Expires.Format(time.RFC3339), where)
+	return fmt.Errorf("the ticket has expired at %s%s: ask for a new one (ringrun ticket), or set the clock that is wrong", t.Expires.Format(time.RFC3339), where)
 }
 
 func (t Ticket) redeemAt(ctx context.Context, addr string) ([]byte, error) {

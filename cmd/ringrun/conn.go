@@ -115,7 +115,7 @@ func (c *conn) awaitReady(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			return fmt.Errorf("its agent does not start: %s", c.lastWords(err))
+			return c.startError(err)
 		}
 		if json.Unmarshal(line, &e) != nil {
 			e = event{} // a login shell has a word to say

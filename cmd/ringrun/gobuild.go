@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -61,7 +62,7 @@ func (b goBuild) run(ctx context.Context, g *guard, begin func(), stderr io.Writ
 func buildCache() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("there is no place to build: %w: set HOME", err)
 	}
 	return filepath.Join(cache, "ringrun", "build"), nil
 }

@@ -46,7 +46,7 @@ func parseHosts(list string) ([]host, error) {
 			return nil, err
 		}
 		if seen[h.name] {
-			return nil, fmt.Errorf("host %s is named twice", h.name)
+			return nil, fmt.Errorf("host %s is named twice: name it once, with all its slots (%s:N)", h.name, h.name)
 		}
 		seen[h.name] = true
 		h.local = isLocal(h)
@@ -77,7 +77,7 @@ func parseHost(s string) (host, error) {
 	}
 	n, err := strconv.Atoi(slots)
 	if err != nil || n < 1 {
-		return host{}, fmt.Errorf("%q: %q is not a number of slots", s, slots)
+		return host{}, fmt.Errorf("%q: %q is not a number of slots, 1 or more", s, slots)
 	}
 	if !validHostName(name) {
 		return host{}, fmt.Errorf("%q is not a host name", name)
@@ -134,7 +134,7 @@ func placeWorkers(hosts []host, n int) ([]int, error) {
 		}
 	}
 	if n > len(place) {
-		return nil, fmt.Errorf("the hosts have only %d slots", len(place))
+		return nil, fmt.Errorf("the hosts have only %d slots; give them more, as in -H a:4", len(place))
 	}
 	if n > 0 {
 		place = place[:n]

@@ -90,6 +90,7 @@ type job struct {
 	page     string // where browsers see the run
 
 	lastFew      uint64      // the epoch of the last view that had too few peers
+	pointed      bool        // to ringrun doctor
 	lastDiverged string      // likewise
 	kills        int         // how often the grace has run out
 	deadline     *time.Timer // of the grace, or for the founder to listen
@@ -272,6 +273,7 @@ func (j *job) exited(i int, e event) {
 		j.out.note("worker %d was %s", i, how)
 	case p.state == failed && p.why != "":
 		j.out.note("worker %d failed %s: %s", i, how, p.why)
+		j.pointToDoctor(p)
 	case p.state == failed:
 		j.out.note("worker %d failed %s", i, how)
 	}

@@ -39,7 +39,7 @@ func findProgram(name string) (program, error) {
 	st, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && strings.Contains(name, "/"):
-		return p, fmt.Errorf("no such program: %s", name)
+		return p, fmt.Errorf("no such program: %s; is the path right, from the folder in which ringrun was started?", name)
 	case errors.Is(err, fs.ErrNotExist):
 		return p, fmt.Errorf("no such program: %s is neither in PATH nor in this folder", name)
 	case err != nil:
@@ -51,7 +51,7 @@ func findProgram(name string) (program, error) {
 		p.source = true
 		return p, checkFile(path, name)
 	case st.Mode()&0o111 == 0:
-		return p, fmt.Errorf("program %s is not executable", name)
+		return p, fmt.Errorf("program %s is not executable: chmod +x %s, or name the folder of its Go code", name, name)
 	}
 	return p, nil
 }
@@ -104,7 +104,7 @@ func (p program) build(ctx context.Context, platform string, g *guard, note func
 		name: strings.TrimSuffix(filepath.Base(p.path), ".go"),
 	}.run(ctx, g, func() { note("%s", what) }, stderr)
 	if err != nil && ctx.Err() == nil {
-		err = fmt.Errorf("%s does not build%s: %w", p.shown, strings.TrimPrefix(what, "building "+p.shown), err)
+		err = fmt.Errorf("%s does not build%s (%w): correct what the compiler says above", p.shown, strings.TrimPrefix(what, "building "+p.shown), err)
 		if platform != thisPlatform {
 			err = fmt.Errorf("%w (other platforms are built without cgo; an executable that was built there can be given instead)", err)
 		}

@@ -43,7 +43,8 @@ func reach(ctx context.Context, h host, cache string, g *guard) (*remote, error)
 	ctx, cancel := context.WithTimeoutCause(ctx, reachWait, noAnswer(h))
 	defer cancel()
 	r := &remote{host: h, guard: g}
-	folder := `"${XDG_CACHE_HOME:-$HOME/.cache}/ringrun"`
+	folder := `"${XDG_CACHE_HOME:-$HOME/.cache}/ringrun"
+[ -n "$XDG_CACHE_HOME$HOME" ] || { echo "HOME is not set" >&2; exit 1; }`
 	if cache != "" {
 		folder = quote(cache)
 	}
@@ -57,7 +58,7 @@ echo "`+marker+`dir $(pwd)"`)
 		return nil, fmt.Errorf("host %s: %w", h.name, err)
 	}
 	if r.dir = said["dir"]; !path.IsAbs(r.dir) {
-		return nil, fmt.Errorf("host %s: its shell does not answer as a POSIX shell does", h.name)
+		return nil, fmt.Errorf("host %s: its shell does not answer as a POSIX shell does: ssh %s sh -c true must work; does a login script end it, or start another?", h.name, h.name)
 	}
 	r.platform = platform(said["os"])
 	return r, nil

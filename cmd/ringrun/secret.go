@@ -36,7 +36,7 @@ func findCredential(o options, env string, r records) (credential, error) {
 	if env != "" {
 		secret, err := hex.DecodeString(env)
 		if err != nil || len(secret) < minSecret {
-			return credential{}, fmt.Errorf("RINGRUN_SECRET: want at least %d bytes in hex", minSecret)
+			return credential{}, fmt.Errorf("RINGRUN_SECRET: want at least %d bytes in hex: openssl rand -hex 32 makes some", minSecret)
 		}
 		return credential{secret, "RINGRUN_SECRET=…"}, nil
 	}
@@ -61,10 +61,10 @@ func noSecretError(addrs []string) error {
 		if err == nil {
 			c.Close()
 			return fmt.Errorf("-join %s: somebody listens there, but not a run of this user on this machine, "+
-				"so its secret is needed: -secret-file or RINGRUN_SECRET", addr)
+				"so its secret is needed: -secret-file, RINGRUN_SECRET, or instead of the address a ticket (ringrun ticket, there)", addr)
 		}
 	}
-	return fmt.Errorf("-join %s: nobody answers there", strings.Join(addrs, ","))
+	return fmt.Errorf("-join %s: nobody answers there: is the address right, and does that run still go on (ringrun status, there)?", strings.Join(addrs, ","))
 }
 
 // readSecretFile accepts hex, and takes anything else as a passphrase.
@@ -75,7 +75,7 @@ func readSecretFile(name string) (credential, error) {
 	}
 	b = bytes.TrimSpace(b)
 	if len(b) < minSecret {
-		return credential{}, fmt.Errorf("-secret-file %s: %d bytes, want at least %d", name, len(b), minSecret)
+		return credential{}, fmt.Errorf("-secret-file %s: %d bytes, want at least %d: openssl rand -hex 32 makes some", name, len(b), minSecret)
 	}
 	shared := "-secret-file FILE"
 	if secret, err := hex.DecodeString(string(b)); err == nil && len(secret) >= minSecret {

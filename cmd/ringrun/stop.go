@@ -55,7 +55,7 @@ func (j *job) late() {
 	case j.founded:
 		j.fail("the workers have not come together within %v", detachWait)
 	default:
-		j.out.note("worker 0 runs but does not listen yet, the others wait for it")
+		j.out.note("worker 0 runs but has not called elastic.Run within %v, and the others wait for it: does %s call it, and what does it do before? Ctrl-C ends it", foundAfter, j.opts.prog)
 	}
 }
 

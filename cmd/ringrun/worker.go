@@ -32,6 +32,9 @@ type worker struct {
 }
 
 func startWorker(a *agent, s start) (*worker, error) {
+	if err := enoughFiles(s.Env); err != nil {
+		return nil, err
+	}
 	w := &worker{index: s.Worker, coroner: newCoroner(&a.hunger, s.Worker, s.Env)}
 	if s.Bind == "" {
 		s.Bind = bindAddress(s.Reached, s.Toward)
@@ -68,7 +71,7 @@ func startWorker(a *agent, s start) (*worker, error) {
 		for _, f := range w.pipes() {
 			f.Close()
 		}
-		return nil, err
+		return nil, whyNoStart(s.Path, err)
 	}
 	w.pid = w.cmd.Process.Pid
 	w.coroner.begins(w.pid)

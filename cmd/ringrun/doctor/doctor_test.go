@@ -69,7 +69,7 @@ func TestJudgeHost(t *testing.T) {
 		{"old processor", func(f *Facts) { f.Lacks = []string{"AVX2"} }, Warn, "processor", "lacks AVX2"},
 		{"little memory", func(f *Facts) { f.Memory = 100 << 20 }, Warn, "memory", "little"},
 		{"no memory", func(f *Facts) { f.Memory = 10 << 20 }, Fail, "memory", "killed"},
-		{"few files", func(f *Facts) { f.Files = 100 }, Fail, "open files", "may open 100 files"},
+		{"few files", func(f *Facts) { f.Files = 70 }, Fail, "open files", "may open 70 files"},
 		{"not many files", func(f *Facts) { f.Files = 256 }, Warn, "open files", "may open 256 files"},
 		{"disk full", func(f *Facts) { f.Folders[0].Free = 0 }, Fail, "folders", "the disk is full"},
 		{"no inodes", func(f *Facts) { f.Folders[0].Inodes = true }, Fail, "folders", "the disk is full"},

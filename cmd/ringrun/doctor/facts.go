@@ -84,7 +84,7 @@ func Gather(ctx context.Context, q Query) Facts {
 	}
 	f.NoShared = tryShared(f.Same)
 	f.Features, f.Lacks = processor()
-	f.Files = fileLimit()
+	f.Files = FileLimit()
 	f.system()
 	f.folders(q.Dirs)
 	_, err := exec.LookPath("ssh")
@@ -159,7 +159,9 @@ func tryShared(identity string) string {
 	return ""
 }
 
-func fileLimit() uint64 {
+// FileLimit is how many files and sockets a process of this user may open; 0 if
+// the system does not say.
+func FileLimit() uint64 {
 	var l unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &l) != nil {
 		return 0

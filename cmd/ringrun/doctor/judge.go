@@ -12,7 +12,7 @@ import (
 const (
 	fewFiles    = 1024
 	leastFiles  = 64 // and filesPer peer
-	filesPer    = 16 // links, gossip and what is on its way
+	filesPer    = 4  // links, gossip, and pipes to the agent
 	littleDisk  = 512 << 20
 	leastDisk   = 64 << 20
 	littleRAM   = 1 << 30
@@ -133,7 +133,7 @@ func (p *page) memory(f Facts) {
 }
 
 func (p *page) files(f Facts, plan Plan) {
-	need := uint64(leastFiles + filesPer*plan.Peers)
+	need := FilesFor(plan.Peers)
 	cause := fmt.Sprintf("a process may open %d files and sockets; among %d peers it needs up to %d", f.Files, plan.Peers, need)
 	remedy := "raise the hard limit: ulimit -Hn, nofile in /etc/security/limits.conf, LimitNOFILE= of the service, --ulimit nofile= of the container"
 	switch {
@@ -145,6 +145,9 @@ func (p *page) files(f Facts, plan Plan) {
 		p.ok("open files", "%d at most", f.Files)
 	}
 }
+
+// FilesFor is how many files and sockets a process needs among some peers.
+func FilesFor(peers int) uint64 { return uint64(leastFiles + filesPer*peers) }
 
 func (p *page) folders(f Facts) {
 	if f.Homeless != "" {

@@ -41,6 +41,7 @@ var sshWords = []explanation{
 	{"No space left on device", "the disk of its cache folder is full, or has no inode free", "free some; or name a folder on a larger disk: -cache DIR"},
 	{"Disk quota exceeded", "this user's quota on the disk of its cache folder is used up", "free some; or name another folder: -cache DIR"},
 	{"Read-only file system", "the file system of its cache folder cannot be written", "mount -o remount,rw there; or name another folder: -cache DIR"},
+	{"HOME is not set", "that user has no home folder there, and ringrun no place to copy to", "give it one (usermod -d), or name a folder: -cache DIR"},
 	{"mkdir: ", "its cache folder cannot be made", "let that user write there; or name another folder: -cache DIR"},
 	{"Exec format error", "the program is for another processor or system", "build it for that host: GOOS=… GOARCH=… go build"},
 	{"cannot execute binary file", "the program is for another processor or system", "build it for that host: GOOS=… GOARCH=… go build"},

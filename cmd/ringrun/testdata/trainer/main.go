@@ -27,6 +27,8 @@ var (
 	read  = flag.String("read", "", "and for that reads from this `FILE`")
 	late  = flag.String("late", "", "the worker with this `ID` prefix computes three times as long until step 1000")
 	parts = flag.Int("buckets", 1, "all-reduces in a step; three of them begin before the backward pass ends")
+	data  = flag.Int("data", 0, "take samples from a set of `N`")
+	kind  = flag.String("model", "", "name of the model, which all peers must have alike")
 	pause = flag.Duration("pause", 5*time.Millisecond, "how long a step computes")
 )
 
@@ -57,6 +59,10 @@ func main() {
 func train(ctx context.Context, g *elastic.Group) error {
 	m := &model{make([]float32, 1000)}
 	g.SetState(m)
+	g.SetDigest([]byte(*kind), sameModel)
+	if *data > 0 {
+		return trainOn(ctx, g, m)
+	}
 	for g.Steps() < uint64(*steps) { // of all peers: a newcomer makes those that are left
 		if *crash != "" && g.Steps() == 5 && strings.HasPrefix(os.Getenv("RINGRUN_ID"), *crash) {
 			var none []int
@@ -156,4 +162,34 @@ func (r *reduction) finish(ctx context.Context, c *allreduce.Comm) error {
 		}
 	}
 	return first
+}
+
+// sameModel is what the bridge does for real models.
+func sameModel(ids []string, all [][]byte) error {
+	for i := range all {
+		if string(all[i]) != string(all[0]) {
+			return fmt.Errorf("the model is %q on %s but %q on %s; start them with the same program and options", all[0], ids[0], all[i], ids[i])
+		}
+	}
+	return nil
+}
+
+// trainOn takes its samples from a data set.
+func trainOn(ctx context.Context, g *elastic.Group, m *model) error {
+	for s, err := range g.Shards(ctx, elastic.Samples{Count: *data, Batch: 10}) {
+		if err != nil {
+			return err
+		}
+		time.Sleep(*pause)
+		if !s.Last {
+			continue
+		}
+		reduce := func(c *allreduce.Comm, _ elastic.Weights) error {
+			return c.AllReduce(ctx, allreduce.Of(m.x), allreduce.Mean)
+		}
+		if _, err := g.Commit(ctx, reduce, func() error { return nil }); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
 }
