@@ -153,6 +153,9 @@ func (g *Group) saySilent(gen *generation) {
 	g.report.silent(g.id(), abort.About, abort.Text)
 }
 
+// ErrJoining reports that a peer is there, and not in the group yet.
+var ErrJoining = errors.New("elastic: it is joining")
+
 // AskStatus asks the peer at addr how it is; see membership.ControlClient.
 func AskStatus(ctx context.Context, client *http.Client, addr string) (Status, error) {
 	var s Status
@@ -165,6 +168,9 @@ func AskStatus(ctx context.Context, client *http.Client, addr string) (Status, e
 		return s, err
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusServiceUnavailable {
+		return s, fmt.Errorf("peer at %s: %w", addr, ErrJoining)
+	}
 	if resp.StatusCode != http.StatusOK {
 		return s, fmt.Errorf("elastic: peer at %s: %s", addr, resp.Status)
 	}

@@ -36,10 +36,13 @@ const stopCheck = 200 * time.Millisecond
 // stop ends the run, however its peers may feel about it.
 func (a *asker) stop(ctx context.Context, out *printer, grace time.Duration) error {
 	first, err := a.status(ctx, a.addr)
-	if err != nil {
+	if err != nil && !errors.Is(err, elastic.ErrJoining) {
 		return err
 	}
 	left := first.Peers
+	if len(left) == 0 { // it has no view yet
+		left = []elastic.StatusPeer{{ID: first.ID, Addr: a.addr}}
+	}
 	out.note("asking %s to end", count(len(left), "peer"))
 	for _, path := range []string{"/end", "/end?kill=1"} {
 		a.each(left, func(p elastic.StatusPeer) bool { return a.post(ctx, p.Addr, path) == nil })

@@ -266,8 +266,8 @@ func (f foundation) ticket(good string) string {
 
 func (f foundation) stop() {
 	f.t.Helper()
-	f.run.signal(syscall.SIGTERM)
-	<-f.run.done
+	f.ringrun("stop").ends(0)
+	f.run.ends(0)
 }
 
 var brokenHosts = []setup{
