@@ -15,10 +15,10 @@ func TestDetach(t *testing.T) {
 			s.env = append(s.env, "XDG_STATE_HOME="+state, "TEST_SESSION=1")
 			s.ringrun("-H", hosts, "-detach", trainerProg(t)).ends(0,
 				`^ringrun: 3 workers go on without this launcher; see ringrun status \d+\.\d`)
-			s.ringrun("status").ends(0, `^2 +p2-\w+`)
-			s.ringrun("logs").ends(0, `^\[0\] step 1$`, `^\[2\] step 1$`)
 			follow := s.ringrun("logs", "-f")
 			follow.until(3, `^\[\d\] step \d1$`)
+			s.ringrun("status").ends(0, `^2 +p2-\w+`)
+			s.ringrun("logs").ends(0, `^\[0\] step 1$`, `^\[2\] step 1$`)
 			s.ringrun("stop").ends(0, `^ringrun: asking 3 peers to end$`)
 			follow.ends(0)
 			s.ringrun("status").ends(2, `no run of this user goes on here`)

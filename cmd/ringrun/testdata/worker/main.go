@@ -105,6 +105,7 @@ func act() {
 // await waits for a signal.
 func await() {
 	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGUSR2) // which nobody sends: or Go takes this for a deadlock
 	if *stubborn || *polite {
 		signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	}
