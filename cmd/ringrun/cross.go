@@ -50,7 +50,7 @@ func (d *depot) kit(ctx context.Context, h host, on string) (kit, error) {
 
 // kitFor finds or builds ringrun and the program for the platform of a host.
 func kitFor(ctx context.Context, h host, on string, prog program, g *guard, out *printer) (kit, error) {
-	exe, err := prog.build(ctx, on, g, out.note, os.Stderr)
+	exe, err := prog.build(ctx, on, g, out.note, out.raw())
 	if err != nil {
 		return kit{}, err
 	}
@@ -101,7 +101,7 @@ func ringrunFor(ctx context.Context, on, self string, prog program, g *guard, ou
 	exe, err := goBuild{
 		gotool: gotool, dir: dir, pkg: "./cmd/ringrun", flags: []string{"-trimpath", "-ldflags=-s -w"},
 		key: ourPackage, platform: on, name: "ringrun",
-	}.run(ctx, g, func() { out.note("building ringrun for %s", on) }, os.Stderr)
+	}.run(ctx, g, func() { out.note("building ringrun for %s", on) }, out.raw())
 	if err != nil && ctx.Err() == nil {
 		return "", fmt.Errorf("ringrun does not build from %s: %w; put ringrun of that platform and the same version here instead: %s", dir, err, beside)
 	}

@@ -19,19 +19,20 @@ func (s interrupted) Error() string { return "ended by " + unix.SignalName(sysca
 
 // launch is what the ringrun command does.
 func launch(ctx context.Context, c *cli.Command) error {
-	err := runJob(ctx, c)
-	var sig interrupted
-	if errors.As(err, &sig) {
-		return exitStatus(128 + int(sig))
-	}
-	return err
-}
-
-func runJob(ctx context.Context, c *cli.Command) error {
 	o, err := parseOptions(c, os.Args[1:])
 	if err != nil {
 		return err
 	}
+	out := o.printer()
+	err = runJob(ctx, o, out)
+	var sig interrupted
+	if errors.As(err, &sig) {
+		return exitStatus(128 + int(sig))
+	}
+	return out.ends(err)
+}
+
+func runJob(ctx context.Context, o options, out *printer) error {
 	prog, err := findProgram(o.prog)
 	if err != nil {
 		return err
@@ -49,12 +50,12 @@ func runJob(ctx context.Context, c *cli.Command) error {
 	defer g.close()
 	var hosts *finder
 	if o.hostsFrom != "" {
-		hosts = &finder{script: o.hostsFrom, guard: g, note: newPrinter(os.Stdout, os.Stderr).note}
+		hosts = &finder{script: o.hostsFrom, guard: g, note: out.note}
 		if err := o.settle(ctx, hosts); err != nil {
 			return err
 		}
 	}
-	j := newJob(o, cred, recs, newPrinter(os.Stdout, os.Stderr))
+	j := newJob(o, cred, recs, out)
 	if j.audit, err = openAudit(o.audit); err != nil {
 		return err
 	}

@@ -50,18 +50,11 @@ type exitStatus int
 func (s exitStatus) Error() string { return fmt.Sprintf("exit status %d", int(s)) }
 
 func exitCode(err error) int {
-	var status exitStatus
-	var usage usageError
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &status):
-		return int(status)
-	case errors.As(err, &usage):
-		fmt.Fprintf(os.Stderr, "ringrun: %v (ringrun -h explains)\n", err)
-		return 2
-	default:
-		fmt.Fprintf(os.Stderr, "ringrun: %v\n", err)
-		return 1
+	var said exitStatus
+	if err == nil || errors.As(err, &said) {
+		return int(said)
 	}
+	text, status := explain(err)
+	fmt.Fprintf(os.Stderr, "ringrun: %s\n", text)
+	return status
 }

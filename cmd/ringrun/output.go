@@ -23,6 +23,7 @@ type printer struct {
 	last     string // status line
 
 	progress progress
+	objects  *objects // nil: lines are for people
 }
 
 type stream struct {
@@ -43,6 +44,10 @@ func wantsColour(f *os.File) bool {
 
 // line prints one line of a worker.
 func (p *printer) line(worker int, stderr bool, text []byte) {
+	if p.objects != nil {
+		p.objects.line(worker, stderr, text)
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.underStatus()()
@@ -55,6 +60,10 @@ func (p *printer) line(worker int, stderr bool, text []byte) {
 
 // note prints one line of ringrun itself.
 func (p *printer) note(format string, args ...any) {
+	if p.objects != nil {
+		p.objects.err.Info(fmt.Sprintf(format, args...))
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	defer p.underStatus()()
