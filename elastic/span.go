@@ -126,9 +126,20 @@ func (r *SpanReader) number() uint64 {
 	if r.err != nil {
 		return 0
 	}
-	n, err := binary.ReadUvarint(r.r)
-	r.err = err
-	return n
+	var b [binary.MaxVarintLen64]byte
+	for i := range b {
+		if b[i], r.err = r.r.ReadByte(); r.err != nil {
+			return 0
+		}
+		if b[i] < 1<<7 {
+			if n, size := binary.Uvarint(b[:i+1]); size > 0 {
+				return n
+			}
+			break
+		}
+	}
+	r.err = fmt.Errorf("%w: a number of more than 64 bits", ErrSpan)
+	return 0
 }
 
 // maxSpanTexts is how many different names are kept.
