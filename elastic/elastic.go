@@ -43,6 +43,7 @@ import (
 	"github.com/ringrun/ringrun/membership"
 	"github.com/ringrun/ringrun/ring"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
 
 // Config says which group to join, and how its peers talk.
@@ -247,7 +248,7 @@ func FromEnv() (Config, error) {
 	if c.Trace, err = boolFromEnv("RINGRUN_TRACE"); err != nil {
 		return Config{}, err
 	}
-	if c.Logger, err = logger(os.Getenv("RINGRUN_LOG"), os.Getenv("RINGRUN_LOG_FORMAT")); err != nil {
+	if c.Logger, err = logger(os.Getenv("RINGRUN_LOG"), os.Getenv("RINGRUN_LOG_FORMAT"), zapcore.Lock(os.Stderr)); err != nil {
 		return Config{}, err
 	}
 	if s := os.Getenv("RINGRUN_REPORT"); s != "" {

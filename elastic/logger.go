@@ -2,16 +2,15 @@ package elastic
 
 import (
 	"fmt"
-	"os"
 	"sync/atomic"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
 
-// logger returns a logger to stderr. In JSON each line is an object with ts, level,
+// logger returns a logger of what an environment asks for. In JSON each line is an object with ts, level,
 // logger, msg, and then peer, rank, epoch and step of the group it was made for.
-func logger(level, format string) (*zap.Logger, error) {
+func logger(level, format string, out zapcore.WriteSyncer) (*zap.Logger, error) {
 	if level == "" {
 		level = "warn"
 	}
@@ -19,7 +18,6 @@ func logger(level, format string) (*zap.Logger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("elastic: RINGRUN_LOG is %q, want debug, info, warn or error", level)
 	}
-	out := zapcore.Lock(os.Stderr)
 	switch format {
 	case "", "console":
 		enc := zap.NewDevelopmentEncoderConfig()
