@@ -18,25 +18,39 @@ func readCounters() counters {
 	tasks, _ := filepath.Glob("/proc/self/task/*/schedstat")
 	for _, name := range tasks {
 		if b, err := os.ReadFile(name); err == nil { // else the thread has ended
-			if n := numbersIn(b); len(n) >= 2 {
-				c.ran += time.Duration(n[0])
-				c.queued += time.Duration(n[1])
-			}
+			ran, queued := scheduled(b)
+			c.ran += ran
+			c.queued += queued
 		}
 	}
 	c.throttled = throttledIn(os.ReadFile)
 	if b, err := os.ReadFile("/proc/stat"); err == nil {
-		line, _, _ := bytes.Cut(b, []byte("\n"))
-		for i, n := range numbersIn(bytes.TrimPrefix(line, []byte("cpu"))) {
-			if i == 7 {
-				c.stolen = n
-			}
-			if i < 8 { // the rest is part of the first
-				c.total += n
-			}
-		}
+		c.stolen, c.total = hostTicks(b)
 	}
 	return c
+}
+
+// scheduled reads /proc/PID/task/TID/schedstat.
+func scheduled(b []byte) (ran, queued time.Duration) {
+	n := numbersIn(b)
+	if len(n) < 2 {
+		return 0, 0
+	}
+	return time.Duration(n[0]), time.Duration(n[1])
+}
+
+// hostTicks reads the first line of /proc/stat.
+func hostTicks(b []byte) (stolen, total float64) {
+	line, _, _ := bytes.Cut(b, []byte("\n"))
+	for i, n := range numbersIn(bytes.TrimPrefix(line, []byte("cpu"))) {
+		if i == 7 {
+			stolen = n
+		}
+		if i < 8 { // the rest is part of the first
+			total += n
+		}
+	}
+	return stolen, total
 }
 
 func numbersIn(b []byte) []float64 {

@@ -268,3 +268,39 @@ func BenchmarkPulse(b *testing.B) {
 		box.Pulse(Gauge{Time: 1, Phase: "reducing", Step: 100, Epoch: 3})
 	}
 }
+
+// The least of what the groups allow and the host has counts.
+func TestLeastMemory(t *testing.T) {
+	const host = 8 << 30
+	for _, tt := range []struct {
+		name  string
+		files map[string]string // in the group, and in the one above
+		want  uint64
+	}{
+		{"no limit", map[string]string{"in/memory.max": "max\n"}, host},
+		{"a limit", map[string]string{"in/memory.max": "1048576\n"}, 1 << 20},
+		{"the group above has one", map[string]string{"in/memory.max": "max\n", "memory.max": "2097152\n"}, 2 << 20},
+		{"version 1 has none", map[string]string{"in/memory.limit_in_bytes": "9223372036854771712\n"}, host},
+		{"version 1", map[string]string{"in/memory.limit_in_bytes": "4194304\n"}, 4 << 20},
+		{"nobody says", nil, host},
+	} {
+		dir := t.TempDir()
+		in := filepath.Join(dir, "in")
+		if err := os.Mkdir(in, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range tt.files {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := leastMemory(host, []string{in, dir}); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+	for text, want := range map[string]uint64{"MemFree: 1 kB\nMemTotal:    2048 kB\n": 2 << 20, "MemTotal:\n": 0, "": 0} {
+		if got := memTotal(text); got != want {
+			t.Errorf("memory of %q: %d, want %d", text, got, want)
+		}
+	}
+}

@@ -52,9 +52,13 @@ func Resident() uint64 {
 // Limit returns how many bytes of memory a process may have, by its control group
 // or because the host has no more; 0 if nobody says.
 func Limit(pid int) uint64 {
-	least := memTotal()
+	text, _ := os.ReadFile("/proc/meminfo") // without it only the groups count
+	return leastMemory(memTotal(string(text)), Groups(pid))
+}
+
+func leastMemory(least uint64, groups []string) uint64 {
 	for _, name := range []string{"memory.max", "memory.limit_in_bytes"} {
-		for _, dir := range Groups(pid) {
+		for _, dir := range groups {
 			b, err := os.ReadFile(dir + "/" + name)
 			n, err2 := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
 			if err == nil && err2 == nil && (least == 0 || n < least) {
@@ -65,12 +69,8 @@ func Limit(pid int) uint64 {
 	return least
 }
 
-func memTotal() uint64 {
-	b, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(b)) {
+func memTotal(meminfo string) uint64 {
+	for line := range strings.Lines(meminfo) {
 		if f := strings.Fields(line); len(f) == 3 && f[0] == "MemTotal:" {
 			kb, _ := strconv.ParseUint(f[1], 10, 64)
 			return kb << 10
