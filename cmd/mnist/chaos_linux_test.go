@@ -76,6 +76,7 @@ func TestRealHalves(t *testing.T) {
 
 // One of four is cut off: the three go on, and it comes back to them.
 func TestRealMinority(t *testing.T) {
+	needLong(t)
 	needNamespaces(t)
 	j := startChaos(t, 4, "cut {p0 p1 p2} {p3} for 4s at step 10", "PROG", "-batch", "1024", "-hidden", "512,256", "-epochs", "0", "-steps", "200")
 	j.until(`^ringrun: cut`)

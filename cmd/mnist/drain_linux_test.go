@@ -62,6 +62,9 @@ func (j *job) drained(n int, leavers ...int) {
 func TestRealDrain(t *testing.T) {
 	for _, victims := range [][]int{{0}, {2}, {1, 3}} {
 		t.Run(fmt.Sprint(victims), func(t *testing.T) {
+			if len(victims) == 1 {
+				needLong(t)
+			}
 			file := filepath.Join(t.TempDir(), "audit")
 			j := startJob(t, "-n", "4", "-audit", file, "PROG", "-steps", "600")
 			j.until(`step \d+`)

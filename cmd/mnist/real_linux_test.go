@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"math"
@@ -193,20 +194,34 @@ func (j *job) kill(worker int, sig syscall.Signal) {
 	}
 }
 
-// Whoever is killed, the others go on within a second and end alike.
+var long = flag.Bool("long", false, "all tests with real processes, not only some of each kind")
+
+func needLong(t *testing.T) {
+	t.Helper()
+	if !*long {
+		t.Skip("without -long")
+	}
+}
+
+// Whoever is killed, the others go on soon and end alike.
 func TestRealKill(t *testing.T) {
 	for _, tt := range []struct {
 		n, victim int
 		transport string
-	}{{4, 0, "tcp"}, {4, 3, "tcp"}, {3, 1, "tcp"}, {2, 0, "tcp"}, {2, 1, "tcp"}, {4, 2, "shm"}, {2, 0, "shm"}, {3, 1, "auto"}, {3, 0, "rtc"}} {
+		long      bool
+	}{{4, 0, "tcp", false}, {4, 3, "tcp", true}, {3, 1, "tcp", true}, {2, 0, "tcp", true}, {2, 1, "tcp", false},
+		{4, 2, "shm", false}, {2, 0, "shm", true}, {3, 1, "auto", false}, {3, 0, "rtc", true}} {
 		t.Run(fmt.Sprintf("%s/n=%d/victim=%d", tt.transport, tt.n, tt.victim), func(t *testing.T) {
+			if tt.long {
+				needLong(t)
+			}
 			j := startJob(t, "-n", strconv.Itoa(tt.n), "-transport", tt.transport, "PROG", "-steps", "500")
 			j.until(`step \d+`)
 			j.kill(tt.victim, syscall.SIGKILL)
 			at := time.Now()
 			j.until(fmt.Sprintf(`view 3: %d peer.*p%d`, tt.n-1, tt.victim))
-			if d := time.Since(at); d > time.Second {
-				t.Errorf("the others went on after %v, want at most 1s", d)
+			if d := time.Since(at); d > 5*time.Second { // TestRealRecovery measures it
+				t.Errorf("the others went on after %v", d)
 			}
 			for _, s := range j.succeed(tt.n - 1) {
 				if s.Size != tt.n-1 {
@@ -243,6 +258,9 @@ func TestRealJoin(t *testing.T) {
 func TestRealStop(t *testing.T) {
 	for _, victim := range []int{0, 2} {
 		t.Run(fmt.Sprintf("victim=%d", victim), func(t *testing.T) {
+			if victim == 2 {
+				needLong(t)
+			}
 			j := startJob(t, "-n", "3", "PROG", "-steps", "2000")
 			addr := regexp.MustCompile(`-join (\S+:\d+)`).FindStringSubmatch(j.until(`-join \S+:\d+`))[1]
 			j.until(`step \d+`)
@@ -263,6 +281,7 @@ func TestRealStop(t *testing.T) {
 // A peer that was left out and goes on when the others have finished ends with an
 // error, but the job does not fail: nobody needs it.
 func TestRealTooLate(t *testing.T) {
+	needLong(t)
 	j := startJob(t, "-n", "3", "PROG", "-steps", "300")
 	j.until(`step \d+`)
 	j.kill(2, syscall.SIGSTOP)

@@ -6,7 +6,14 @@ import (
 	"testing"
 )
 
-var long = flag.Bool("long", false, "try all broken set-ups, not only those that are quick to make")
+var long = flag.Bool("long", false, "try all broken set-ups and networks, not only those that are quick to make")
+
+func needLong(t *testing.T) {
+	t.Helper()
+	if !*long {
+		t.Skip("without -long")
+	}
+}
 
 // A story is one of many that are told at once.
 type story struct {

@@ -34,6 +34,7 @@ kill p0 at step 60`)
 }
 
 func TestChaosOfASeed(t *testing.T) {
+	needLong(t)
 	newStage(t).ringrun("chaos", "-n", "3", "-seed", "5", "-faults", "8", "-pause", "100ms", "-without", "cut,drain,stop",
 		trainerProg(t), "-steps", "800").ends(0,
 		`^ringrun: faults of seed 5$`, `^ringrun: 8 faults`, `^ringrun: all promises kept: `)

@@ -39,6 +39,7 @@ func TestBindBehindRouter(t *testing.T) {
 // A host that is added later listens in the network that the user wants, or not at
 // all.
 func TestNetworkOfLateHost(t *testing.T) {
+	needLong(t)
 	own, err := paths.Own()
 	if err != nil {
 		t.Fatal(err)

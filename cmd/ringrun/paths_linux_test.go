@@ -59,6 +59,9 @@ func TestManyNetworks(t *testing.T) {
 		}, []string{"-network", "eth2", "-H", "a,b"}, "p1 reaches p0 by 10.72.0.1 (eth2), p0 reaches p1 by 10.72.0.2 (eth2)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			if tt.name != "own name is loopback" && tt.name != "same bridge on both" {
+				needLong(t)
+			}
 			l := newLab(t, tt.hosts...)
 			tt.setUp(l)
 			r := l.launch("a", l.self(), append(tt.args, workerProg(t), "-env")...)
@@ -72,6 +75,7 @@ func TestManyNetworks(t *testing.T) {
 
 // Where no way leads, that is said at once, with what was tried.
 func TestNoWay(t *testing.T) {
+	needLong(t)
 	l := newLab(t, "here", "a", "b")
 	l.join(1, true, false)
 	for _, host := range []int{1, 2} {

@@ -67,6 +67,7 @@ func TestSilentLauncher(t *testing.T) {
 
 // Whoever does not take the output of ringrun for a while does not cut it off.
 func TestOutputIsNotTaken(t *testing.T) {
+	needLong(t)
 	t.Parallel()
 	s := newStage(t).withHosts()
 	exe, err := os.Executable()
