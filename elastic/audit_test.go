@@ -71,10 +71,10 @@ func TestAudit(t *testing.T) {
 	var once sync.Once
 	c.at = func(p *peer, s Shard) error {
 		switch {
-		case s.Step == 8 && p == c.peers[1]:
+		case s.Step == 8 && p.id == "p1-0":
 			p.kill()
 			return errKilled
-		case s.Step == 15 && p == c.peers[2]:
+		case s.Step == 15 && p.id == "p2-0":
 			once.Do(func() {
 				c.start(4)
 				select {
@@ -83,7 +83,7 @@ func TestAudit(t *testing.T) {
 				case <-c.ctx.Done():
 				}
 			})
-		case s.Step == 30 && p == c.peers[3]:
+		case s.Step == 30 && p.id == "p3-0":
 			p.g.Drain()
 		}
 		return nil
