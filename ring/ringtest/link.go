@@ -76,10 +76,18 @@ func (l *link) Send(h ring.Header, body []byte) error {
 	p.frames = append(p.frames, f)
 	p.bytes += ring.HeaderBytes + len(body)
 	if n.opts.Delay > 0 {
-		time.AfterFunc(n.opts.Delay, p.changed.Broadcast)
+		time.AfterFunc(n.opts.Delay, p.arrived)
 	}
 	p.changed.Broadcast()
 	return nil
+}
+
+// arrived wakes who waits for a frame that was delayed. The lock is needed: without
+// it, a reader that has just looked at the clock and is about to wait is missed.
+func (p *pipe) arrived() {
+	p.changed.L.Lock()
+	defer p.changed.L.Unlock()
+	p.changed.Broadcast()
 }
 
 // full reports whether a body must wait for the window.
