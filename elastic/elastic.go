@@ -346,8 +346,8 @@ func Run(ctx context.Context, cfg Config, train func(ctx context.Context, g *Gro
 	if err == nil {
 		err = g.finish(ctx)
 	}
-	if cause := context.Cause(ctx); err != nil && errors.Is(cause, ErrGrace) {
-		err = cause
+	if cause := context.Cause(ctx); cause != nil && (errors.Is(cause, ErrGrace) || errors.Is(err, ring.ErrBroken)) && err != nil {
+		err = cause // the ring has only been closed for that
 	}
 	cancel(nil)
 	running.Wait()

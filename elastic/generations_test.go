@@ -268,6 +268,20 @@ func giveUp(t *testing.T, point, victim string, cancel bool) {
 	c.check(p)
 }
 
+// Who is told to end closes its ring. What then fails for that is not why it ends.
+func TestCanceledIsNotBroken(t *testing.T) {
+	c := newCluster(t, someSamples)
+	c.loop = func(ctx context.Context, _ *Group, p *peer) error {
+		p.cancel()
+		<-ctx.Done()
+		return fmt.Errorf("%w: closed", ring.ErrBroken)
+	}
+	p := c.start(1)
+	if <-p.done; !errors.Is(p.err, context.Canceled) {
+		t.Errorf("ends with %v, want %v", p.err, context.Canceled)
+	}
+}
+
 // A generation leaves nothing behind: after many of them there are as many
 // goroutines, and as much memory is in use, as after a few.
 func TestManyGenerations(t *testing.T) {
