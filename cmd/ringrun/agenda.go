@@ -29,6 +29,16 @@ func (a *agenda) after(d time.Duration, do func()) {
 	a.wind()
 }
 
+// afterBeats is after, in n parts: when this machine pauses, one of them passes and
+// not all, and what was to happen meanwhile is heard of first.
+func (a *agenda) afterBeats(n int, beat time.Duration, do func()) {
+	if n == 0 {
+		do()
+		return
+	}
+	a.after(beat, func() { a.afterBeats(n-1, beat, do) })
+}
+
 // due does what is due.
 func (a *agenda) due() {
 	for len(a.tasks) > 0 && time.Until(a.tasks[0].at) <= 0 {

@@ -9,9 +9,12 @@ import (
 	"time"
 )
 
-// restartHold is how long the decision about a dead worker waits: when all die of
-// the same mistake, or the run is just over, there is nobody to join.
-const restartHold = 300 * time.Millisecond
+// restartHold is how long the decision about a dead worker waits, in so many beats:
+// when all die of the same mistake, or the run is just over, there is nobody to join.
+const (
+	restartHold  = 300 * time.Millisecond
+	restartBeats = 6
+)
 
 // A slot is a place on a host for one worker at a time. When that dies, an heir
 // takes its place: a new process, which joins the run.
@@ -42,7 +45,7 @@ func (j *job) bequeath(i int, how string) {
 	p := j.peers[i]
 	p.slot.wear.add(time.Now())
 	j.mourned++
-	j.agenda.after(restartHold, func() {
+	j.agenda.afterBeats(restartBeats, restartHold/restartBeats, func() {
 		j.mourned--
 		if !j.halting && !j.over && !p.slot.site.gone && len(j.doors()) > 0 {
 			j.replace(i, how)
