@@ -1,7 +1,7 @@
 package main
 
 import (
-	"net"
+	"fmt"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -12,6 +12,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
+
+	"github.com/ringrun/ringrun/elastic/web/webtest"
 )
 
 // decode reads the manifest as an API server does that refuses unknown fields.
@@ -110,13 +112,9 @@ func TestManifestMistakes(t *testing.T) {
 // freeAddrs are addresses of this host where nobody listened a moment ago.
 func freeAddrs(t *testing.T, n int) (addrs []string) {
 	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		addrs = append(addrs, l.Addr().String())
+	first := webtest.FreePorts(t, n)
+	for i := range n {
+		addrs = append(addrs, fmt.Sprintf("127.0.0.1:%d", first+i))
 	}
 	return addrs
 }

@@ -5,10 +5,13 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ringrun/ringrun/elastic/web/webtest"
 )
 
 func TestRun(t *testing.T) {
@@ -148,7 +151,8 @@ func TestFounderDies(t *testing.T) {
 }
 
 func TestPort(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port := strconv.Itoa(webtest.FreePorts(t, 1))
+	l, err := net.Listen("tcp", "127.0.0.1:"+port)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -32,34 +31,6 @@ func TestParseListen(t *testing.T) {
 			t.Errorf("parseListen(%q) = %q; want an error", s, got)
 		}
 	}
-}
-
-// freePorts returns the first of n ports that follow each other, and of which
-// nobody has one now.
-func freePorts(t *testing.T, n int) int {
-	t.Helper()
-	for range 100 {
-		var open []net.Listener
-		first := 0
-		for i := range n {
-			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", max(first+i, 0)))
-			if err != nil {
-				break
-			}
-			open = append(open, l)
-			if i == 0 {
-				first = l.Addr().(*net.TCPAddr).Port
-			}
-		}
-		for _, l := range open {
-			l.Close()
-		}
-		if len(open) == n {
-			return first
-		}
-	}
-	t.Fatalf("no %d free ports in a row", n)
-	return 0
 }
 
 // fetch asks until somebody answers.
@@ -107,7 +78,8 @@ func (s *stage) kill(pid int) {
 // A worker serves the page, and another one when that is killed; each has metrics.
 func TestWorkersServe(t *testing.T) {
 	s := newStage(t)
-	ui, first := freePorts(t, 1), freePorts(t, 3)
+	first := webtest.FreePorts(t, 4)
+	ui := first + 3
 	l := s.ringrun("-n", "3", "-ui", strconv.Itoa(ui), "-metrics", strconv.Itoa(first), "-restart", "1", trainerProg(t))
 	url := l.until(1, `^ringrun: see (http://127.0.0.1:\d+/)$`)[0][1]
 	l.until(3, `^\[\d\] step 11$`)
@@ -147,7 +119,7 @@ func TestUI(t *testing.T) {
 	l := s.ringrun("-n", "4", "-restart", "never", trainerProg(t))
 	addr := l.until(1, `^ringrun: listening; one more peer: ringrun -join (\S+) `)[0][1]
 	l.until(4, `^\[\d\] step 11$`)
-	ui := s.ringrun("ui", "-listen", strconv.Itoa(freePorts(t, 1)), addr)
+	ui := s.ringrun("ui", "-listen", strconv.Itoa(webtest.FreePorts(t, 1)), addr)
 	url := ui.until(1, `^ringrun: see (http://127.0.0.1:\d+/)$`)[0][1]
 	fetch(t, url)
 	pids := s.pids()

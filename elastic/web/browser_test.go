@@ -71,7 +71,7 @@ func TestBrowser(t *testing.T) {
 // A page whose server has gone finds the next one at the same address.
 func TestBrowserReconnects(t *testing.T) {
 	c := newCast(t, 2)
-	first, addr := c.serveAt("127.0.0.1:0")
+	first, addr := c.serveAt(fmt.Sprintf("127.0.0.1:%d", webtest.FreePorts(t, 1)))
 	b := webtest.Open(t)
 	b.Go("http://" + addr)
 	b.Until(fmt.Sprintf(count, "#ring g.node", 2))
