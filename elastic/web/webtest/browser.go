@@ -18,7 +18,7 @@ import (
 // ShotsEnv names the variable with the folder in which Shot keeps pictures.
 const ShotsEnv = "RINGRUN_TEST_SHOTS"
 
-const patience = 30 * time.Second // for what should take a moment
+const patience = 2 * time.Minute // for what should take a moment: after that it hangs
 
 // A Browser is one window of a headless Chromium of its own.
 type Browser struct {
@@ -37,7 +37,7 @@ func Open(t testing.TB) *Browser {
 		t.Skip("no Chromium is installed: the page is not tried in a browser")
 	}
 	flags := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
-		chromedp.ExecPath(exe), chromedp.UserDataDir(t.TempDir()), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.ExecPath(exe), chromedp.UserDataDir(t.TempDir()), chromedp.WSURLReadTimeout(patience), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.WindowSize(1400, 1000), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
 	)
 	alloc, cancel := chromedp.NewExecAllocator(context.Background(), flags...)
