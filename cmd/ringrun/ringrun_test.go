@@ -156,7 +156,6 @@ func TestPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
 	begin := time.Now()
 	newStage(t).ringrun("-n", "2", "-port", port, workerProg(t)).ends(1,
 		`ended before it could be joined .*address already in use`)
