@@ -4,6 +4,7 @@ import (
 	"flag"
 	"sync"
 	"testing"
+	"time"
 )
 
 var long = flag.Bool("long", false, "try all broken set-ups and networks, not only those that are quick to make")
@@ -12,6 +13,18 @@ func needLong(t *testing.T) {
 	t.Helper()
 	if !*long {
 		t.Skip("without -long")
+	}
+}
+
+// within reports what took longer than it may. Without -long only what hangs is
+// wrong: other tests, and other machines on this host, take their time as well.
+func within(t testing.TB, took, most time.Duration) {
+	t.Helper()
+	if !*long {
+		most = patience
+	}
+	if took > most {
+		t.Errorf("that took %v, want at most %v", took, most)
 	}
 }
 

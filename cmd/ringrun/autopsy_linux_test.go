@@ -76,7 +76,7 @@ func TestAutopsyOfACut(t *testing.T) {
 		t.Run(tt.script, func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t)
-			s.ringrun("chaos", "-n", "4", "-script", scriptFile(t, tt.script), trainerProg(t), "-steps", "1000").ends(0)
+			s.ringrun("chaos", "-n", "4", "-script", scriptFile(t, tt.script), trainerProg(t), "-silence", "0", "-steps", "1000").ends(0)
 			s.ringrun("autopsy").ends(0, tt.want)
 		})
 	}

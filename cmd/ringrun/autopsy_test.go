@@ -55,7 +55,7 @@ func TestAutopsy(t *testing.T) {
 	}{
 		{"killed", "", -1, func(l *launcher) { strike(syscall.SIGKILL)(l); l.until(1, `^\[0\] step [4-9]1$`) }, autopsy.Killed,
 			`^p1 on host \S+ was killed by signal 9 \(SIGKILL\), at \d\d:\d\d:\d\d\.\d{3}, in step \d+ \(\w+(, bucket 1 of 1)?\); the others went on \d+(\.\d+)?ms later`},
-		{"stopped", "", -1, strike(syscall.SIGSTOP, syscall.SIGCONT), autopsy.Frozen,
+		{"stopped", "-silence 0", -1, strike(syscall.SIGSTOP, syscall.SIGCONT), autopsy.Frozen,
 			`^p1 on host \S+ (did not run for .* \(it was stopped, or got no processor\)|stopped: there is no sign of life from it since), and the others went on without it`},
 		{"crash", "-steps 300 -crash p1", 1, nil, autopsy.Crashed,
 			`^p1 on host \S+ crashed: panic: runtime error: index out of range \[5\] with length 0, at .*, in step 6 \(computing\); the others went on .* later, and ended well`},
@@ -68,7 +68,7 @@ func TestAutopsy(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t)
-			l := s.ringrun(append([]string{"-n", "3", "-min-n", "2", "-restart", "never", trainerProg(t)}, strings.Fields(tt.args)...)...)
+			l := s.ringrun(append([]string{"-n", "3", "-min-n", "2", "-restart", "never", "-silence", "3s", trainerProg(t)}, strings.Fields(tt.args)...)...)
 			if tt.during != nil {
 				tt.during(l)
 			}

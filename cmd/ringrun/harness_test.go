@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-const patience = 30 * time.Second // for what should take a moment
+const patience = 2 * time.Minute // for what should take a moment: after that it hangs
 
 // The test binary is ringrun itself if it is told so: what it starts again, the
 // agents and guards, inherits that.
@@ -109,7 +109,7 @@ func (s *stage) start(cmd *exec.Cmd) *launcher {
 	l := &launcher{stage: s, cmd: cmd, done: make(chan struct{}), more: make(chan struct{})}
 	l.cmd.Env = s.env
 	l.cmd.Stdout, l.cmd.Stderr = l, l
-	l.cmd.WaitDelay = 5 * time.Second
+	l.cmd.WaitDelay = 20 * time.Second
 	if err := l.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}

@@ -33,12 +33,17 @@ func (s *stage) left() map[string]string {
 	return found
 }
 
-// nothingLeft gives the processes of the stage 2 s to be gone.
+// nothingLeft gives the processes of the stage 2 s to be gone; without -long more,
+// but less than the lease that would end most of them as well.
 func (s *stage) nothingLeft() {
 	s.t.Helper()
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
-	late := time.After(2 * time.Second)
+	limit := 2 * time.Second
+	if !*long {
+		limit = defaultLease * 4 / 5
+	}
+	late := time.After(limit)
 	for {
 		left := s.left()
 		if len(left) == 0 {
@@ -47,7 +52,7 @@ func (s *stage) nothingLeft() {
 		select {
 		case <-look.C:
 		case <-late:
-			s.t.Errorf("still there after 2 s: %s", fmt.Sprint(left))
+			s.t.Errorf("still there after %v: %s", limit, fmt.Sprint(left))
 			return
 		}
 	}
@@ -136,7 +141,7 @@ func (s *stage) await(what string, so func(left map[string]string) bool) {
 	s.t.Helper()
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
-	late := time.After(5 * time.Second)
+	late := time.After(patience)
 	for {
 		left := s.left()
 		if so(left) {
@@ -145,7 +150,7 @@ func (s *stage) await(what string, so func(left map[string]string) bool) {
 		select {
 		case <-look.C:
 		case <-late:
-			s.t.Fatalf("still no %s after 5 s; there are %v", what, left)
+			s.t.Fatalf("still no %s after %v; there are %v", what, patience, left)
 		}
 	}
 }

@@ -153,7 +153,7 @@ func (n *network) serve(host, addr string, args ...string) {
 		_ = cmd.Wait()
 	})
 	_, port, _ := net.SplitHostPort(addr)
-	for late := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for late := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		out, err := n.command(host, "ss", "-Hltn", "sport", "=", port).Output()
 		if err == nil && len(out) > 0 {
 			return

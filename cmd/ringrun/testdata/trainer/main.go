@@ -30,6 +30,7 @@ var (
 	data  = flag.Int("data", 0, "take samples from a set of `N`")
 	kind  = flag.String("model", "", "name of the model, which all peers must have alike")
 	pause = flag.Duration("pause", 5*time.Millisecond, "how long a step computes")
+	quiet = flag.Duration("silence", 20*time.Second, "how long a neighbour may be silent at least: nobody is lost because the machine is busy")
 )
 
 var eaten [][]byte
@@ -42,6 +43,7 @@ func (m *model) Load(r io.Reader) error { _, err := io.Copy(io.Discard, r); retu
 func main() {
 	flag.Parse()
 	cfg, err := elastic.FromEnv()
+	cfg.Silence = max(cfg.Silence, *quiet)
 	if err == nil {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		err = elastic.Run(ctx, cfg, train)
