@@ -26,10 +26,10 @@ stop p2 for 50ms
 slow p0 2ms for 100ms
 join at step 20
 kill p0 at step 60`)
-	newStage(t).ringrun("chaos", "-n", "3", "-script", file, trainerProg(t), "-steps", "200").ends(0,
+	newStage(t).ringrun("chaos", "-n", "3", "-hang", "1m", "-script", file, trainerProg(t), "-steps", "500").ends(0,
 		`^ringrun: kill p1 at step 10$`, `^ringrun: over: stop p2 for 50ms$`, `^ringrun: join 1 at step 20$`,
 		`^ringrun: view \d+: p2-\w+ p3-\w+$`,
-		`^ringrun: 5 faults \(1 join, 1 slow, 1 stop, 2 kill\), 4 workers, 200 steps, `,
+		`^ringrun: 5 faults \(1 join, 1 slow, 1 stop, 2 kill\), 4 workers, 500 steps, `,
 		`^ringrun: all promises kept: `)
 }
 
@@ -42,13 +42,14 @@ func TestChaosOfASeed(t *testing.T) {
 
 // What goes wrong is said, and the status tells.
 func TestChaosFindsWhatIsBroken(t *testing.T) {
+	t.Parallel()
 	s := newStage(t)
 	s.ringrun("chaos", "-n", "2", "-script", scriptFile(t, "wait 1ms"), workerProg(t), "-on", "p1", "-exit", "3", "-why", "cannot count").ends(1,
 		`^ringrun: BROKEN: worker 1 ended with exit status 3: cannot count$`, `^ringrun: BROKEN: .* no step was reported$`)
 	s.ringrun("chaos", "-n", "2", "-script", scriptFile(t, "kill p0 at step 1000"), trainerProg(t), "-steps", "20").ends(1,
 		`^ringrun: BROKEN: .*the program had ended before all faults had happened`)
-	s.ringrun("chaos", "-n", "2", "-hang", "300ms", "-timeout", "5s", "-script", scriptFile(t, "wait 1ms"), trainerProg(t), "-slow", "p1").ends(1,
-		`^ringrun: BROKEN: not over after 5s$`, `^ringrun: BROKEN: no step for \S+, though`)
+	s.ringrun("chaos", "-n", "2", "-hang", "300ms", "-timeout", "15s", "-script", scriptFile(t, "wait 1ms"), trainerProg(t), "-slow", "p1").ends(1,
+		`^ringrun: BROKEN: not over after 15s$`, `^ringrun: BROKEN: no step for \S+, though`)
 }
 
 func TestChaosUsage(t *testing.T) {
@@ -100,10 +101,12 @@ func TestStall(t *testing.T) {
 // A witness finds the run as any newcomer does, and ends with it.
 func TestWitness(t *testing.T) {
 	s := newStage(t)
-	l := s.ringrun("-n", "2", trainerProg(t), "-steps", "400")
+	l := s.ringrun("-n", "2", trainerProg(t))
 	addr := l.until(1, `-join (\S+) `)[0][1]
 	l.until(2, `step 1`)
 	w := s.ringrun("witness", addr)
+	l.until(1, `^ringrun: view 3: 2 peers$`) // with a witness
+	s.ringrun("stop").ends(0)
 	l.ends(0)
 	w.ends(0, `^ringrun: witness of the run at `, `^ringrun: the run has ended`)
 	s.ringrun("witness", addr).ends(1, `nobody answers there`)
