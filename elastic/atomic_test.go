@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -115,14 +116,17 @@ func (s *stepper) verify() bool {
 	return len(s.downs) > 0
 }
 
-// A batch runs subtests side by side: they wait most of the time.
+// A batch runs subtests side by side, some for each processor: they wait most of
+// the time.
 type batch struct {
 	t       *testing.T
 	room    chan struct{}
 	running sync.WaitGroup
 }
 
-func newBatch(t *testing.T) *batch { return &batch{t: t, room: make(chan struct{}, 8)} }
+func newBatch(t *testing.T) *batch {
+	return &batch{t: t, room: make(chan struct{}, 3*runtime.GOMAXPROCS(0))}
+}
 
 func (b *batch) run(name string, f func(t *testing.T)) {
 	b.room <- struct{}{}

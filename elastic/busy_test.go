@@ -10,7 +10,7 @@ import (
 // Peers that compute on all processors, more of them than there are, for longer
 // than Silence, are slow and not dead: their links beat, and nobody is left out.
 func TestBusyPeersAreNotDead(t *testing.T) {
-	const silence, busy = 2 * time.Second, 2500 * time.Millisecond
+	const silence, busy = 4 * time.Second, 5 * time.Second
 	c := newCluster(t, Samples{Count: 96, Batch: 32, Shard: 32, Epochs: 1, Seed: 1})
 	c.silence = silence // four peers share this process, and that the machine
 	c.at = func(p *peer, s Shard) error {

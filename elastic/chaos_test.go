@@ -1,7 +1,6 @@
 package elastic
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -89,11 +88,7 @@ func (x *havoc) happen(p *peer, what int, pause time.Duration) error {
 		p.kill()
 		return errPointless
 	case 1:
-		ctx, cancel := context.WithTimeout(x.c.ctx, 5*time.Second)
-		go func() { // as when the others find it too slow: it learns it later
-			defer cancel()
-			_ = g.node().Leave(ctx)
-		}()
+		go func() { _ = g.node().Leave(x.c.ctx) }() // as when the others find it too slow: it learns it later
 	case 2:
 		x.starts.Go(func() { x.c.start(0) })
 	case 3:

@@ -1,6 +1,7 @@
 package elastic
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -116,7 +117,7 @@ type cluster struct {
 	buckets int                               // in which gradients travel; default 1
 	grace   time.Duration                     // Config.Grace
 	vector  func(g *Group, p *peer) []float64 // what is reduced, at least of one element for each sample; default: not in the arena
-	silence time.Duration                     // Config.Silence; default 500 ms
+	silence time.Duration                     // Config.Silence; default: longer than any machine pauses
 	diverge string                            // Config.OnDivergence
 	audit   string                            // Config.Audit
 	checks  bool                              // peers compare what they reduce, and marks every 4 steps
@@ -126,8 +127,13 @@ type cluster struct {
 	peers []*peer
 }
 
+const (
+	noSilence = 20 * time.Second // a Silence that is not the subject of a test
+	hangTime  = 3 * time.Minute  // after which a test hangs
+)
+
 func newCluster(t *testing.T, s Samples) *cluster {
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), hangTime)
 	t.Cleanup(cancel)
 	return &cluster{t: t, ctx: ctx, samples: s, secret: []byte("a secret of the test"), addr: make(chan string, 1)}
 }
@@ -169,7 +175,7 @@ func (c *cluster) start(size int) *peer {
 		Audit:        c.audit,
 		VerifyEvery:  4,
 		OnDivergence: c.diverge,
-		Silence:      max(c.silence, 500*time.Millisecond),
+		Silence:      cmp.Or(c.silence, noSilence),
 	}
 	if c.tap != nil {
 		cfg.wrap = c.tap.wrap(p)

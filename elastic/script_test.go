@@ -42,6 +42,7 @@ func newStage(t *testing.T, n int, s Samples) *stage {
 		cfg.ReportSteps = true
 		st.f.plug(i, cfg)
 	}
+	st.c.silence = 500 * time.Millisecond
 	st.c.heard = st.hears
 	st.c.at = st.pass
 	for range n {
