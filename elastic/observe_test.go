@@ -1,7 +1,6 @@
 package elastic
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -104,9 +103,7 @@ func (c *cluster) ask(p *peer, path string) string {
 		c.t.Fatal(err)
 	}
 	defer client.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(c.ctx, 5*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.g.node().Addr()+path, nil)
+	req, err := http.NewRequestWithContext(c.ctx, http.MethodGet, "http://"+p.g.node().Addr()+path, nil)
 	if err != nil {
 		c.t.Fatal(err)
 	}

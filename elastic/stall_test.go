@@ -1,7 +1,6 @@
 package elastic
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
@@ -12,10 +11,10 @@ import (
 // A peer that computes for long is named by the others, who wait for it.
 func TestStall(t *testing.T) {
 	c := newCluster(t, Samples{Count: 64, Batch: 16, Shard: 4, Epochs: 1})
-	named := make(chan string, 16)
+	named := make(chan [2]string, 100)
 	c.heard = func(p *peer, e event) {
-		if e.Event == "stalled" && p.id != "p1-0" {
-			named <- p.id + " waits for " + e.For
+		if e.Event == "stalled" && p.id != "p1-0" && !strings.Contains(e.For, "does not answer") { // in time, on a busy machine
+			named <- [2]string{p.id, e.For}
 		}
 	}
 	free := make(chan struct{})
@@ -29,18 +28,18 @@ func TestStall(t *testing.T) {
 		c.start(3)
 	}
 	begin := time.Now()
-	got := map[string]bool{}
+	got := map[string]string{}
 	for len(got) < 2 {
 		select {
 		case s := <-named:
-			got[s] = true
+			got[s[0]] = s[1]
 		case <-c.ctx.Done():
 			t.Fatalf("after %v: %v", time.Since(begin), got)
 		}
 	}
-	for s := range got {
-		if !strings.Contains(s, " waits for p1-0 (computing, ") || !strings.Contains(s, "no bucket of 1") {
-			t.Error(s)
+	for id, s := range got {
+		if !strings.HasPrefix(s, "p1-0 (computing, ") || !strings.Contains(s, "no bucket of 1") {
+			t.Errorf("%s waits for %s", id, s)
 		}
 	}
 	p := c.peers[0]
@@ -49,9 +48,7 @@ func TestStall(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-	defer cancel()
-	s, err := AskStatus(ctx, client, p.g.node().Addr())
+	s, err := AskStatus(c.ctx, client, p.g.node().Addr())
 	if err != nil || s.ID != "p0-0" || s.Steps != 2 || s.Phase != Reducing || s.InPhase < 0.9 || len(s.Peers) != 3 || s.Sent == 0 || s.Memory == 0 {
 		t.Errorf("status of p0-0: %+v, %v", s, err)
 	}
