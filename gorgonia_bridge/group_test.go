@@ -49,7 +49,7 @@ type cluster struct {
 }
 
 func newCluster(t testing.TB) *cluster {
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	return &cluster{t: t, ctx: ctx, founded: make(chan struct{})}
 }
@@ -69,6 +69,7 @@ func (c *cluster) run(i, size int, train func(i int, ctx context.Context, g *ela
 	cfg := elastic.Config{
 		Membership: membership.Config{ID: fmt.Sprintf("p%d", i), Run: c.t.Name(), Secret: []byte("a secret of the test")},
 		Size:       size, VerifyEvery: c.verify,
+		Silence: 20 * time.Second, // nobody is lost because the machine is busy
 	}
 	if i == 0 {
 		cfg.Membership.Found = true

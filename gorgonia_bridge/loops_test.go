@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	G "gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -198,6 +199,7 @@ func (c *cluster) join(i, size int, params G.Nodes) (*Bridge, func(error) error,
 	cfg := elastic.Config{
 		Membership: membership.Config{ID: fmt.Sprintf("p%d", i), Run: c.t.Name(), Secret: []byte("a secret of the test")},
 		Size:       size,
+		Silence:    20 * time.Second, // nobody is lost because the machine is busy
 	}
 	if i == 0 {
 		cfg.Membership.Found = true

@@ -158,7 +158,7 @@ func runPeers(t *testing.T, size int, s settings, data *text) []*trained {
 // text i, or the last one.
 func peers(t *testing.T, size int, s settings, texts ...*text) ([]*trained, []error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	results, errs := make([]*trained, size), make([]error, size)
 	addr := make(chan string, 1)
@@ -166,7 +166,7 @@ func peers(t *testing.T, size int, s settings, texts ...*text) ([]*trained, []er
 	start := func(i int, m membership.Config, report io.Writer) {
 		m.ID, m.Run, m.Secret = fmt.Sprintf("p%d", i), t.Name(), []byte("a secret of the test")
 		all.Go(func() {
-			errs[i] = elastic.Run(ctx, elastic.Config{Membership: m, Size: size, Report: report}, func(ctx context.Context, g *elastic.Group) (err error) {
+			errs[i] = elastic.Run(ctx, elastic.Config{Membership: m, Size: size, Silence: 20 * time.Second, Report: report}, func(ctx context.Context, g *elastic.Group) (err error) {
 				results[i], err = train(ctx, g, s, texts[min(i, len(texts)-1)], io.Discard)
 				return err
 			})

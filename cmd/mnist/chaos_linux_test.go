@@ -20,7 +20,7 @@ func startChaos(t *testing.T, n int, script string, args ...string) *job {
 	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return startJob(t, append([]string{"chaos", "-n", strconv.Itoa(n), "-timeout", "80s", "-script", file}, args...)...)
+	return startJob(t, append([]string{"chaos", "-n", strconv.Itoa(n), "-timeout", "3m", "-hang", "1m", "-script", file}, args...)...)
 }
 
 // needNamespaces skips the test where networks cannot be cut.
@@ -54,7 +54,7 @@ func (j *job) where(pattern string) (at []int) {
 // a lost or repeated sample, and different bits.
 func TestRealHalves(t *testing.T) {
 	needNamespaces(t)
-	j := startChaos(t, 4, "cut {p0 p1} {p2 p3} for 5s at step 10", "PROG", "-batch", "512", "-steps", "40")
+	j := startChaos(t, 4, "cut {p0 p1} {p2 p3} for 5s at step 10", "-silence", "1s", "PROG", "-batch", "512", "-steps", "40")
 	for _, s := range j.succeed(4) {
 		if s.Size != 4 {
 			t.Errorf("rank %d ends among %d peers, want 4", s.Rank, s.Size)
@@ -78,7 +78,7 @@ func TestRealHalves(t *testing.T) {
 func TestRealMinority(t *testing.T) {
 	needLong(t)
 	needNamespaces(t)
-	j := startChaos(t, 4, "cut {p0 p1 p2} {p3} for 4s at step 10", "PROG", "-batch", "1024", "-hidden", "512,256", "-epochs", "0", "-steps", "200")
+	j := startChaos(t, 4, "cut {p0 p1 p2} {p3} for 4s at step 10", "-silence", "1s", "PROG", "-batch", "1024", "-hidden", "512,256", "-epochs", "0", "-steps", "200")
 	j.until(`^ringrun: cut`)
 	j.until(`^ringrun: view \d+: p0-\w+ p1-\w+ p2-\w+$`)
 	j.until(`^ringrun: over: cut`)

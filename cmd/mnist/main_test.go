@@ -193,7 +193,7 @@ func (f founder) Write(b []byte) (int, error) {
 // policy for the batch.
 func runPeers(t *testing.T, size int, s settings, data *samples, policy ...string) []*trained {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	results, errs := make([]*trained, size), make([]error, size)
 	addr := make(chan string, size) // one for each that joins
@@ -201,7 +201,7 @@ func runPeers(t *testing.T, size int, s settings, data *samples, policy ...strin
 	start := func(i int, m membership.Config, report io.Writer) {
 		m.ID, m.Run, m.Secret = fmt.Sprintf("p%d", i), t.Name(), []byte("a secret of the test")
 		all.Go(func() {
-			errs[i] = elastic.Run(ctx, elastic.Config{Membership: m, Size: size, Report: report, Batch: strings.Join(policy, "")}, func(ctx context.Context, g *elastic.Group) (err error) {
+			errs[i] = elastic.Run(ctx, elastic.Config{Membership: m, Size: size, Silence: 20 * time.Second, Report: report, Batch: strings.Join(policy, "")}, func(ctx context.Context, g *elastic.Group) (err error) {
 				results[i], err = train(ctx, g, s, data, io.Discard)
 				return err
 			})

@@ -63,11 +63,11 @@ func (j *job) killAll() {
 // awaitCheckpoint waits for a checkpoint of so many steps.
 func awaitCheckpoint(t *testing.T, dir string, steps uint64) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(hangTime)
 	for newestCheckpoint(t, dir) < steps {
 		select {
 		case <-deadline:
-			t.Fatalf("no checkpoint of %d steps after 30s", steps)
+			t.Fatalf("no checkpoint of %d steps after %v", steps, hangTime)
 		case <-time.After(5 * time.Millisecond):
 		}
 	}

@@ -89,7 +89,7 @@ func (s spoiler) AllReduce(ctx context.Context, x allreduce.Vector, op allreduce
 // ringbench runs the program and returns what it prints and its exit status.
 func ringbench(t *testing.T, args ...string) (stdout, stderr string, status int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	var out, errs bytes.Buffer
 	status = run(ctx, append([]string{"ringbench"}, args...), &out, &errs)
@@ -275,7 +275,7 @@ func startWatched(t *testing.T) (*exec.Cmd, []net.Conn) {
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	var peers []net.Conn
 	for len(peers) < 3 {
-		_ = l.SetDeadline(time.Now().Add(30 * time.Second))
+		_ = l.SetDeadline(time.Now().Add(time.Minute))
 		c, err := l.Accept()
 		if err != nil {
 			t.Fatalf("%d of 3 peers started: %v", len(peers), err)
@@ -290,7 +290,7 @@ func startWatched(t *testing.T) (*exec.Cmd, []net.Conn) {
 func gone(t *testing.T, peers []net.Conn) {
 	t.Helper()
 	for i, c := range peers {
-		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
 		if _, err := io.ReadAll(c); err != nil {
 			t.Errorf("peer %d still lives: %v", i, err)
 		}
