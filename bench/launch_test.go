@@ -10,18 +10,22 @@ import (
 )
 
 func TestLaunchReportsPeersThatDoNotServe(t *testing.T) {
-	for _, tt := range []struct{ command, want string }{
-		{"no-such-program-anywhere", "no-such-program-anywhere"},
-		{"true", "ended before it listened"},
-		{"false", "exit status 1"},
-		{"cat", "does not listen"}, // and repeats what it is told, which is no news
+	const long, short = time.Minute, 100 * time.Millisecond
+	for _, tt := range []struct {
+		command, want string
+		founding      time.Duration
+	}{
+		{"no-such-program-anywhere", "no-such-program-anywhere", long},
+		{"true", "ended before it listened", long},
+		{"false", "exit status 1", long},
+		{"cat", "does not listen", short}, // and repeats what it is told, which is no news
 	} {
 		if _, err := exec.LookPath(tt.command); err != nil && tt.command != tt.want {
 			t.Logf("no %s here", tt.command)
 			continue
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		err := Launch{Peers: 2, Command: []string{tt.command}, Stderr: io.Discard, founding: 100 * time.Millisecond}.Run(ctx)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*long)
+		err := Launch{Peers: 2, Command: []string{tt.command}, Stderr: io.Discard, founding: tt.founding}.Run(ctx)
 		cancel()
 		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "peer p0") {
 			t.Errorf("launch of %s: %v; want peer p0 and %q", tt.command, err, tt.want)

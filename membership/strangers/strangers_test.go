@@ -121,8 +121,11 @@ func TestReports(t *testing.T) {
 			refuse(fmt.Sprintf("10.0.1.%d", i), "no valid hello", 1)
 		}
 		refuse("10.0.1.7", "no valid hello", 1)
-		if len(c.reports.counts) > maxSources {
-			t.Errorf("%d sources are kept", len(c.reports.counts))
+		c.reports.mu.Lock()
+		kept := len(c.reports.counts)
+		c.reports.mu.Unlock()
+		if kept > maxSources {
+			t.Errorf("%d sources are kept", kept)
 		}
 		time.Sleep(reportTime)
 		check(fmt.Sprintf("refused 2 connections from 10.0.1.7: no valid hello (and %d connections from elsewhere)", 3*maxSources-1))

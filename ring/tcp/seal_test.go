@@ -107,7 +107,12 @@ func TestPrivacy(t *testing.T) {
 func wiretap(t *testing.T, a, b *Transport) bool {
 	t.Helper()
 	heard := &recorder{}
-	between(t, a, b, func(_ int, there io.Writer) io.Writer { return io.MultiWriter(there, heard) })
+	between(t, a, b, func(way int, there io.Writer) io.Writer {
+		if way == 1 {
+			return there
+		}
+		return io.MultiWriter(heard, there) // in this order: what has arrived was heard
+	})
 	from, to := connect(t, a, b, 1)
 	body := []byte("nobody else shall know this")
 	if err := from.Send(ring.Header{Kind: ring.Data, Length: uint32(len(body))}, body); err != nil {
