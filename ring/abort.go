@@ -22,8 +22,8 @@ func (e *AbortError) Error() string { return e.Peer + ": " + e.Text }
 const (
 	// maxText is the largest body of an Abort frame.
 	maxText = 4096
-	// farewell is how long the last frame may wait for its turn. A link that
-	// is stuck is closed then, and whoever sends on it wakes.
+	// farewell is the spell for which the last frame may wait for its turn. A
+	// link that is stuck is closed then, and whoever sends on it wakes.
 	farewell = 50 * time.Millisecond
 )
 
@@ -126,14 +126,28 @@ func (r *Ring) finish(why error, last Header, body []byte) bool {
 // and does something else, will find the link closed.
 func (e *end) part(last Header, body []byte) {
 	defer e.link.Close()
-	patience := time.NewTimer(farewell)
-	defer patience.Stop()
-	select {
-	case e.turn <- struct{}{}:
-	case <-patience.C:
+	patience := after(farewell, nil)
+	defer patience.stop()
+	if !e.take(patience.over) {
 		return
 	}
-	stuck := time.AfterFunc(farewell, func() { e.link.Close() })
-	defer stuck.Stop()
+	stuck := after(farewell, func() { e.link.Close() })
+	defer stuck.stop()
 	e.link.Send(last, body) // its error changes nothing: the link closes in any case
+}
+
+// take takes the turn, and reports whether it got it before the wait was over. A
+// turn that is free is taken in any case.
+func (e *end) take(over <-chan struct{}) bool {
+	select {
+	case e.turn <- struct{}{}:
+		return true
+	case <-over:
+	}
+	select {
+	case e.turn <- struct{}{}:
+		return true
+	default:
+		return false
+	}
 }

@@ -191,7 +191,7 @@ func (e *end) leftError() error {
 	return fmt.Errorf("%w: epoch %d: %s has left", ErrBroken, e.ring.epoch, e.peer)
 }
 
-// patience is how long a lost link waits for a better reason to arrive: the
+// patience is the spell for which a lost link waits for a better reason: the
 // peer tells why on all links before it closes the first.
 const patience = 30 * time.Millisecond
 
@@ -212,12 +212,12 @@ func (e *end) unsent(err error) error {
 }
 
 func (e *end) await() {
-	t := time.NewTimer(patience)
-	defer t.Stop()
+	t := after(patience, nil)
+	defer t.stop()
 	select {
 	case <-e.ring.done:
 	case <-e.left:
-	case <-t.C:
+	case <-t.over:
 	}
 }
 
