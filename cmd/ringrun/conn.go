@@ -27,7 +27,7 @@ type conn struct {
 	prog  string // the program's path on that host
 	guard *guard // of ssh
 	cmd   *exec.Cmd
-	in    io.WriteCloser
+	in    *outbox
 	lines *bufio.Reader // of stdout, until the agent is ready
 	out   *json.Decoder // from then on
 	errs  io.Closer
@@ -69,8 +69,8 @@ func dialAgent(ctx context.Context, h host, self, prog string, r *remote, g *gua
 }
 
 func (c *conn) start(note func(string, ...any)) error {
-	var err error
-	if c.in, err = c.cmd.StdinPipe(); err != nil {
+	stdin, err := c.cmd.StdinPipe()
+	if err != nil {
 		return err
 	}
 	stdout, err := c.cmd.StdoutPipe()
@@ -91,6 +91,7 @@ func (c *conn) start(note func(string, ...any)) error {
 	if err := begin(); err != nil {
 		return err
 	}
+	c.in = newOutbox(stdin)
 	c.notes.Go(func() {
 		eachLine(stderr, func(line []byte) {
 			text := strings.TrimSpace(string(line))
@@ -161,18 +162,18 @@ func (c *conn) read(f func(event)) {
 	}
 }
 
-// send ignores errors: when the agent is gone, read says so.
+// send does not wait, and ignores errors: when the agent is gone, read says so.
 func (c *conn) send(r request) {
 	line, err := json.Marshal(r)
 	if err != nil {
 		panic(err) // strings and numbers
 	}
-	_, _ = c.in.Write(append(line, '\n'))
+	c.in.put(append(line, '\n'))
 }
 
 // close lets the agent end, with whatever it still runs, and waits for that.
 func (c *conn) close() {
-	_ = c.in.Close()
+	c.in.close()
 	late := time.AfterFunc(2*orphanGrace+killWait, c.kill)
 	defer late.Stop()
 	c.wait()
@@ -183,6 +184,7 @@ func (c *conn) kill() { _ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) }
 
 func (c *conn) wait() {
 	_ = c.cmd.Wait() // closes the pipes
+	c.in.close()
 	c.notes.Wait()
 	if !c.host.local {
 		c.guard.release(c.cmd.Process.Pid)

@@ -61,8 +61,12 @@ func (j *job) leave() {
 
 // leave lets go of an agent that has been told to stay.
 func (c *conn) leave() {
-	_ = c.in.Close()
+	c.in.close()
 	if c.host.local {
+		select {
+		case <-c.in.sent:
+		case <-time.After(killWait): // it does not read: the end of its stdin ends it
+		}
 		_ = c.cmd.Process.Release()
 		return
 	}
