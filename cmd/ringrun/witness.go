@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"net"
 	"os"
 	"strconv"
@@ -42,7 +44,7 @@ func runWitness(ctx context.Context, c *cli.Command) error {
 	}
 	out.note("witness of the run at %s: it votes and does nothing else", addrs[0])
 	err = membership.Witness(ctx, membership.Config{
-		ID: "witness-" + host + "-" + strconv.Itoa(os.Getpid()), Run: cred.run(), Secret: cred.secret, Join: addrs,
+		ID: witnessID(host), Run: cred.run(), Secret: cred.secret, Join: addrs,
 		Bind:      net.JoinHostPort(bindAddress(nil, hostsOf(addrs)), strconv.Itoa(c.Int("port"))),
 		Advertise: c.String("advertise"), Logger: zap.NewNop(),
 	})
@@ -50,4 +52,12 @@ func runWitness(ctx context.Context, c *cli.Command) error {
 		out.note("the run has ended, or this witness was asked to leave")
 	}
 	return err
+}
+
+// witnessID is never used again: in a container the number of the process would
+// be, after a restart that has forgotten what was promised before.
+func witnessID(host string) string {
+	random := make([]byte, 4)
+	rand.Read(random) // never fails: see its documentation
+	return "witness-" + host + "-" + hex.EncodeToString(random)
 }
