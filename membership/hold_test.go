@@ -38,3 +38,19 @@ func TestDeathIsSeenWithoutLinks(t *testing.T) {
 		}
 	}
 }
+
+// A port may have passed to another peer before the one that holds on looked for
+// the first time. It does not hold on to the wrong one, which would tell it nothing.
+func TestHoldsOnToTheRightOne(t *testing.T) {
+	a := talk(t, "a")
+	b := talk(t, "b", a.addr())
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if a.hold(ctx, "earlier", b.addr()) || ctx.Err() != nil {
+		t.Errorf("held on to b in place of the peer that had its port before: %v", ctx.Err())
+	}
+	b.close()
+	if a.hold(ctx, "b", b.addr()) {
+		t.Error("held on to a closed port")
+	}
+}

@@ -63,14 +63,18 @@ func (g *gossip) probe(ctx context.Context, id, addr string) verdict {
 	return alive
 }
 
-// hold keeps a connection to a peer open and returns when it is lost, or ctx
-// ends. It returns false, at once, if there is no getting through.
-func (g *gossip) hold(ctx context.Context, addr string) bool {
-	s, _, err := g.transport.dial(ctx, addr, helloHold)
+// hold keeps a connection to the peer id at addr open and returns when it is lost,
+// or ctx ends. It returns false, at once, if there is no getting through, or
+// somebody else answers there.
+func (g *gossip) hold(ctx context.Context, id, addr string) bool {
+	s, w, err := g.transport.dial(ctx, addr, helloHold)
 	if err != nil {
 		return false
 	}
 	defer s.Close()
+	if w.id != id {
+		return false
+	}
 	stop := afterFunc(ctx, func() { s.Close() })
 	defer stop()
 	io.Copy(io.Discard, s)

@@ -67,7 +67,7 @@ func (p *prober) hold(v View) {
 	go func() {
 		defer p.node.running.Done()
 		for pause := firstHoldPause; ; pause = min(2*pause, lastHoldPause) {
-			if p.node.gossip.hold(ctx, next.Addr) {
+			if p.node.gossip.hold(ctx, next.ID, next.Addr) {
 				pause = firstHoldPause
 			}
 			probe, cancel := context.WithTimeout(ctx, probeTimeout)
