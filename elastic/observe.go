@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ringrun/ringrun/elastic/metrics"
@@ -19,6 +20,7 @@ const maxObserved = 16
 // Of more than 16 names the later ones are dropped. It may be called from any
 // goroutine.
 func (g *Group) Observe(name string, value float64) {
+	name = strings.ToValidUTF8(name, "\uFFFD") // Prometheus' package would panic
 	t := g.tally
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -6,11 +6,13 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ringrun/ringrun/elastic/metrics"
 	"github.com/ringrun/ringrun/membership"
 )
 
@@ -226,6 +228,20 @@ func TestObserveBounds(t *testing.T) {
 	g.Observe("3", 2)
 	if n := len(g.tally.observed); n != maxObserved || g.tally.observed["3"] != 2 {
 		t.Errorf("%d names, %v", n, g.tally.observed)
+	}
+}
+
+// A name that is no text does not end the run when Prometheus asks.
+func TestObserveNoText(t *testing.T) {
+	g := &Group{tally: newTally()}
+	g.Observe("loss of \xff", 1)
+	h := metrics.Handler(func() (metrics.Reading, bool) {
+		return metrics.Reading{ID: "p0", Observed: g.tally.observed}, true
+	})
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if want := "ringrun_observed{name=\"loss of \uFFFD\"} 1"; !strings.Contains(w.Body.String(), want) {
+		t.Errorf("no %s in\n%s", want, w.Body)
 	}
 }
 

@@ -173,7 +173,9 @@ func (t *tracer) step(done bool) {
 
 // end lets readers take the last spans.
 func (t *tracer) end() {
+	t.mu.Lock() // nobody enters any more
 	close(t.ended)
+	t.mu.Unlock()
 	gone := make(chan struct{})
 	go func() {
 		t.readers.Wait()
