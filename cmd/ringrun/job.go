@@ -165,7 +165,7 @@ func (j *job) listen(c *conn) {
 // begin starts the founder, or all workers if there is a group to join.
 func (j *job) begin() {
 	if len(j.opts.join) > 0 {
-		j.founded = true
+		j.grouped()
 		for i := range j.peers {
 			j.startAt(i, j.opts.join)
 		}

@@ -139,11 +139,7 @@ func (j *job) note(addr, prefix string) {
 
 // found starts the others when the founder listens.
 func (j *job) found(addr string) {
-	j.founded = true
-	j.deadline.Stop()
-	if j.opts.detach {
-		j.deadline.Reset(detachWait)
-	}
+	j.grouped()
 	j.note(addr, "listening; ")
 	if s := j.opts.step; s != nil {
 		remove, err := s.tell(addr, j.cred.secret)
@@ -159,6 +155,16 @@ func (j *job) found(addr string) {
 		}
 	}
 	j.fill() // hosts may have been added
+}
+
+// grouped takes up that there is a group to join: nobody waits for the founder any
+// more, but who wants to leave the group alone waits until it has come together.
+func (j *job) grouped() {
+	j.founded = true
+	j.deadline.Stop()
+	if j.opts.detach {
+		j.deadline.Reset(detachWait)
+	}
 }
 
 func (j *job) record(p *peer, addr string) {
