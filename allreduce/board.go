@@ -305,17 +305,23 @@ func (b *board) look() error {
 }
 
 // reasonTime is how long a better reason may be on its way when a peer has left.
-const reasonTime = 50 * time.Millisecond
+// It is counted in ticks, of which a process that was stopped finds one on waking.
+const (
+	reasonTime  = 50 * time.Millisecond
+	reasonTicks = 5
+)
 
 func (b *board) missed(rank int) error {
-	t := time.NewTimer(reasonTime)
+	t := time.NewTicker(reasonTime / reasonTicks)
 	defer t.Stop()
-	select {
-	case <-b.ended:
-		return errTurn
-	case <-t.C:
-		return fmt.Errorf("%s has left", b.c.peers[rank])
+	for range reasonTicks {
+		select {
+		case <-b.ended:
+			return errTurn
+		case <-t.C:
+		}
 	}
+	return fmt.Errorf("%s has left", b.c.peers[rank])
 }
 
 // await waits for a word of a peer, which may not be beyond limit.

@@ -22,12 +22,11 @@ type hosted struct {
 
 func openShared(t testing.TB, n int, cfg allreduce.Config) hosted {
 	t.Helper()
-	return openSharedAt(t, n, 7, cfg, nil)
+	return openSharedOver(t, n, cfg, func(tr *shm.Transport) ring.Transport { return tr })
 }
 
-// openSharedAt opens the ring of an epoch, with arenas of their own or those of
-// an older group.
-func openSharedAt(t testing.TB, n int, epoch uint64, cfg allreduce.Config, arenas []*shm.Arena) hosted {
+// openSharedOver opens one whose rings use what over makes of the transports.
+func openSharedOver(t testing.TB, n int, cfg allreduce.Config, over func(*shm.Transport) ring.Transport) hosted {
 	t.Helper()
 	if shm.Identity() == "" {
 		t.Skip("no shared memory here")
@@ -36,20 +35,16 @@ func openSharedAt(t testing.TB, n int, epoch uint64, cfg allreduce.Config, arena
 	addrs := map[string]string{}
 	byName := map[string]ring.Transport{}
 	for i := range n {
-		c := shm.Config{
+		tr, err := shm.Listen(shm.Config{
 			ID: fmt.Sprintf("p%d", i), Run: "test", Secret: []byte("sixteen bytes or more"),
 			Resolve: func(peer string) (string, error) { return addrs[peer], nil },
-		}
-		if arenas != nil {
-			c.Arena = arenas[i]
-		}
-		tr, err := shm.Listen(c)
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { tr.Close() })
-		addrs[c.ID] = tr.Addr()
-		byName[c.ID] = tr
+		addrs[fmt.Sprintf("p%d", i)] = tr.Addr()
+		byName[fmt.Sprintf("p%d", i)] = over(tr)
 		g.transports = append(g.transports, tr)
 	}
 	g.join(n, func(int) allreduce.Config { return cfg }, func(self string) ring.Transport { return byName[self] })
@@ -186,7 +181,8 @@ func TestBoardEnds(t *testing.T) {
 		for _, length := range []int{1, 1000, 1000000} {
 			t.Run(fmt.Sprintf("%s/%d", tt.name, length), func(t *testing.T) {
 				noLeaks(t)
-				g := openShared(t, 4, allreduce.Config{})
+				waits := make(chan wait)
+				g := openSharedOver(t, 4, allreduce.Config{}, func(tr *shm.Transport) ring.Transport { return attentive{tr, waits} })
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				errs := make(chan error, 3)
@@ -200,7 +196,7 @@ func TestBoardEnds(t *testing.T) {
 					}
 					go func() { errs <- c.AllReduce(mine, allreduce.Of(make([]float32, length)), allreduce.Sum) }()
 				}
-				time.Sleep(20 * time.Millisecond) // some wait already
+				allWait(t, waits, 3, 2)
 				begin := time.Now()
 				tt.end(t, g, cancel)
 				for range 3 {
@@ -208,7 +204,7 @@ func TestBoardEnds(t *testing.T) {
 						t.Errorf("%v, want a broken ring that mentions %q", err, tt.want)
 					}
 				}
-				if d := time.Since(begin); d > 500*time.Millisecond {
+				if d := time.Since(begin); d > soon {
 					t.Errorf("it took %v", d)
 				}
 			})

@@ -64,7 +64,7 @@ func TestDeath(t *testing.T) {
 			}{
 				"cut":   {func(g *group) { g.net.Cut("p0", "p1") }, 300 * time.Millisecond},
 				"kill":  {func(g *group) { g.net.Kill("p1") }, 300 * time.Millisecond},
-				"stall": {func(g *group) { g.net.Stall("p1") }, 2 * time.Second},
+				"stall": {func(g *group) { g.net.Stall("p1") }, 2 * silence},
 				"close": {func(g *group) { go g.comms[1].Close() }, 300 * time.Millisecond},
 			} {
 				t.Run(fmt.Sprintf("%s/size=%d/lanes=%d", name, n, lanes), func(t *testing.T) {

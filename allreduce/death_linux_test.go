@@ -19,7 +19,10 @@ import (
 	"github.com/ringrun/ringrun/ring/shm"
 )
 
-const childEnv = "ALLREDUCE_TEST_CHILD" // the length of the vectors
+const (
+	childEnv   = "ALLREDUCE_TEST_CHILD"         // the length of the vectors
+	silenceEnv = "ALLREDUCE_TEST_CHILD_SILENCE" // of the ring
+)
 
 // TestChild is the other process of the test below: p1 of a ring of two, which
 // reduces for ever. On its standard input it reads the address of p0.
@@ -28,8 +31,12 @@ func TestChild(t *testing.T) {
 	if err != nil {
 		t.Skip("only run by the test below")
 	}
+	silence, err := time.ParseDuration(os.Getenv(silenceEnv))
+	if err != nil {
+		t.Fatal(err)
+	}
 	in := bufio.NewScanner(os.Stdin)
-	c, reduce := joinShared(t, "p1", length, func(addr string) { fmt.Println(addr) }, func() string { in.Scan(); return in.Text() })
+	c, reduce := joinShared(t, "p1", length, silence, func(addr string) { fmt.Println(addr) }, func() string { in.Scan(); return in.Text() })
 	for c.Err() == nil {
 		_ = reduce(t.Context())
 	}
@@ -37,7 +44,7 @@ func TestChild(t *testing.T) {
 
 // joinShared opens a ring of p0 and p1 and returns what reduces a vector in the
 // arena, or from 8 bytes on outside of it where the length is odd.
-func joinShared(t *testing.T, id string, length int, say func(addr string), hear func() string) (*allreduce.Comm, func(context.Context) error) {
+func joinShared(t *testing.T, id string, length int, silence time.Duration, say func(addr string), hear func() string) (*allreduce.Comm, func(context.Context) error) {
 	t.Helper()
 	tr, err := shm.Listen(shm.Config{
 		ID: id, Run: "test", Secret: []byte("sixteen bytes or more"),
@@ -49,7 +56,7 @@ func joinShared(t *testing.T, id string, length int, say func(addr string), hear
 	t.Cleanup(func() { tr.Close() })
 	say(tr.Addr())
 	r, err := ring.Open(t.Context(), ring.Config{
-		Self: id, Peers: []string{"p0", "p1"}, Epoch: 1, Transport: tr, Silence: 500 * time.Millisecond,
+		Self: id, Peers: []string{"p0", "p1"}, Epoch: 1, Transport: tr, Silence: silence,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +76,8 @@ func joinShared(t *testing.T, id string, length int, say func(addr string), hear
 }
 
 // TestBoardDeath: a process is killed, or stopped, in the middle of a
-// collective. The other one is free at once, or when Silence is over.
+// collective. The other one is free at once, long before Silence is over, or when it
+// is over.
 func TestBoardDeath(t *testing.T) {
 	if shm.Identity() == "" {
 		t.Skip("no shared memory here")
@@ -77,18 +85,19 @@ func TestBoardDeath(t *testing.T) {
 	for _, tt := range []struct {
 		length int
 		signal syscall.Signal
-		within time.Duration
+
+		silence, within time.Duration
 	}{
-		{1, syscall.SIGKILL, 200 * time.Millisecond},
-		{2000000, syscall.SIGKILL, 200 * time.Millisecond},
-		{2000001, syscall.SIGKILL, 200 * time.Millisecond},
-		{1, syscall.SIGSTOP, 2 * time.Second},
-		{2000000, syscall.SIGSTOP, 2 * time.Second},
+		{1, syscall.SIGKILL, silence, soon},
+		{2000000, syscall.SIGKILL, silence, soon},
+		{2000001, syscall.SIGKILL, silence, soon},
+		{1, syscall.SIGSTOP, 2 * time.Second, time.Minute},
+		{2000000, syscall.SIGSTOP, 2 * time.Second, time.Minute},
 	} {
 		t.Run(fmt.Sprintf("%d/%v", tt.length, tt.signal), func(t *testing.T) {
 			noLeaks(t)
-			child, addr, tell := startChild(t, tt.length)
-			c, reduce := joinShared(t, "p0", tt.length, func(own string) { fmt.Fprintln(tell, own) }, func() string { return addr })
+			child, addr, tell := startChild(t, tt.length, tt.silence)
+			c, reduce := joinShared(t, "p0", tt.length, tt.silence, func(own string) { fmt.Fprintln(tell, own) }, func() string { return addr })
 			for range 20 {
 				if err := reduce(t.Context()); err != nil {
 					t.Fatal(err)
@@ -115,10 +124,10 @@ func TestBoardDeath(t *testing.T) {
 }
 
 // startChild starts the other process and returns its address.
-func startChild(t *testing.T, length int) (child *exec.Cmd, addr string, tell io.Writer) {
+func startChild(t *testing.T, length int, silence time.Duration) (child *exec.Cmd, addr string, tell io.Writer) {
 	t.Helper()
 	child = exec.Command(os.Args[0], "-test.run=^TestChild$")
-	child.Env = append(os.Environ(), childEnv+"="+strconv.Itoa(length))
+	child.Env = append(os.Environ(), childEnv+"="+strconv.Itoa(length), silenceEnv+"="+silence.String())
 	child.Stderr = os.Stderr
 	in, err := child.StdinPipe()
 	if err != nil {

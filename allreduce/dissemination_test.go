@@ -242,7 +242,7 @@ func TestDeathOverChords(t *testing.T) {
 	for name, fault := range map[string]func(*ringtest.Net){
 		"kill":      func(net *ringtest.Net) { net.Kill("p1") },
 		"cut chord": func(net *ringtest.Net) { net.Cut("p1", "p3") },
-		"stop":      func(net *ringtest.Net) { net.Stall("p2"); time.AfterFunc(3*time.Second, func() { net.Resume("p2") }) },
+		"stop":      func(net *ringtest.Net) { net.Stall("p2"); time.AfterFunc(3*silence, func() { net.Resume("p2") }) },
 	} {
 		for _, n := range []int{4, 7} {
 			t.Run(fmt.Sprintf("%s/size=%d", name, n), func(t *testing.T) {
@@ -265,7 +265,7 @@ func TestDeathOverChords(t *testing.T) {
 							t.Errorf("rank %d: %v", rank, err)
 						}
 					}
-					if d := time.Since(begin); d > 3500*time.Millisecond {
+					if d := time.Since(begin); d > 4*silence {
 						t.Errorf("the last knew after %v", d)
 					}
 				})

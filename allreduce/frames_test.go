@@ -96,7 +96,7 @@ func meet(t *testing.T, id uint8, frames []byte) {
 	wg.Go(func() { stranger(rings[1], frames) })
 	begin := time.Now()
 	err := collectives(c, id/6)
-	if d := time.Since(begin); d > 5*time.Second {
+	if d := time.Since(begin); d > 30*time.Second { // half of what ends it in any case
 		t.Errorf("it took %v: %v", d, err)
 	}
 	if err != nil && !errors.Is(err, ring.ErrBroken) && !errors.Is(err, allreduce.ErrMismatch) {

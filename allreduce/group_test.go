@@ -13,6 +13,14 @@ import (
 	"github.com/ringrun/ringrun/ring/ringtest"
 )
 
+// silence is so long that no pause of a busy machine is taken for a death, and
+// shorter than what ends a test that hangs. Real time is soon if it is long before
+// that: not the silence has ended the wait.
+const (
+	silence = 20 * time.Second
+	soon    = silence / 2
+)
+
 // A group is a ring of Comms in this process.
 type group struct {
 	testing.TB
@@ -55,7 +63,9 @@ func (g *group) join(n int, cfg func(rank int) allreduce.Config, transport func(
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
-			r, err := ring.Open(g.within(10*time.Second), ring.Config{Self: peers[i], Peers: peers, Epoch: 7, Transport: transport(peers[i]), Chords: g.chords})
+			r, err := ring.Open(g.within(time.Minute), ring.Config{
+				Self: peers[i], Peers: peers, Epoch: 7, Transport: transport(peers[i]), Chords: g.chords, Silence: silence,
+			})
 			if err != nil {
 				g.Error(err)
 				return
@@ -91,7 +101,7 @@ func (g *group) close() {
 // each runs f for every rank at the same time and returns the errors.
 func (g *group) each(f func(ctx context.Context, c *allreduce.Comm) error) []error {
 	g.Helper()
-	ctx := g.within(time.Minute)
+	ctx := g.within(2 * time.Minute)
 	errs := make([]error, len(g.comms))
 	var wg sync.WaitGroup
 	for i, c := range g.comms {
@@ -115,7 +125,7 @@ func (g *group) must(f func(ctx context.Context, c *allreduce.Comm) error) {
 func noLeaks(t testing.TB) {
 	before := runtime.NumGoroutine()
 	t.Cleanup(func() {
-		deadline := time.Now().Add(5 * time.Second)
+		deadline := time.Now().Add(30 * time.Second)
 		for runtime.NumGoroutine() > before {
 			if time.Now().After(deadline) {
 				b := make([]byte, 1<<20)

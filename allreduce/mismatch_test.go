@@ -205,15 +205,17 @@ func disagree(g *group, odd int, most, other call, says [2]string) {
 // the codec, so there the ranks do agree.
 func TestMismatchOfCodec(t *testing.T) {
 	for odd := range 3 {
-		g := openEach(t, 3, ringtest.Options{}, func(rank int) allreduce.Config {
-			if rank == odd {
-				return allreduce.Config{Codec: codec.Half{}}
-			}
-			return allreduce.Config{}
+		synctest.Test(t, func(t *testing.T) {
+			g := openEach(t, 3, ringtest.Options{}, func(rank int) allreduce.Config {
+				if rank == odd {
+					return allreduce.Config{Codec: codec.Half{}}
+				}
+				return allreduce.Config{}
+			})
+			g.must(reduce[int32](allreduce.Sum, 100))
+			f := reduce[float32](allreduce.Sum, 100)
+			disagree(g, odd, f, f, [2]string{"the sum of 100 float32 (raw)", "the sum of 100 float32 (half)"})
 		})
-		g.must(reduce[int32](allreduce.Sum, 100))
-		f := reduce[float32](allreduce.Sum, 100)
-		disagree(g, odd, f, f, [2]string{"the sum of 100 float32 (raw)", "the sum of 100 float32 (half)"})
 	}
 }
 
