@@ -125,7 +125,7 @@ type batch struct {
 }
 
 func newBatch(t *testing.T) *batch {
-	return &batch{t: t, room: make(chan struct{}, 3*runtime.GOMAXPROCS(0))}
+	return &batch{t: t, room: make(chan struct{}, 2*runtime.GOMAXPROCS(0))}
 }
 
 func (b *batch) run(name string, f func(t *testing.T)) {
