@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -27,7 +28,27 @@ var recoveries = flag.Int("recoveries", 1, "how many peers TestRealRecovery kill
 type tail struct {
 	t    *testing.T
 	path string
-	at   int
+	file *os.File // nil: it is not there yet
+	rest []byte   // read, and not a whole line or not looked at
+}
+
+// more reads what has been written since.
+func (a *tail) more() {
+	a.t.Helper()
+	if a.file == nil {
+		var err error
+		if a.file, err = os.Open(a.path); os.IsNotExist(err) {
+			return
+		} else if err != nil {
+			a.t.Fatal(err)
+		}
+		a.t.Cleanup(func() { a.file.Close() })
+	}
+	b, err := io.ReadAll(a.file)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.rest = append(a.rest, b...)
 }
 
 // step waits for a committed step that is not of the view of the last one, or for
@@ -35,16 +56,13 @@ type tail struct {
 func (a *tail) step(after uint64) elastic.Record {
 	a.t.Helper()
 	for late := time.Now().Add(hangTime); time.Now().Before(late); time.Sleep(time.Millisecond) {
-		b, err := os.ReadFile(a.path)
-		if err != nil && !os.IsNotExist(err) {
-			a.t.Fatal(err)
-		}
+		a.more()
 		for {
-			line, _, whole := bytes.Cut(b[min(a.at, len(b)):], []byte("\n"))
+			line, rest, whole := bytes.Cut(a.rest, []byte("\n"))
 			if !whole {
 				break
 			}
-			a.at += len(line) + 1
+			a.rest = rest
 			var r elastic.Record
 			if err := json.Unmarshal(line, &r); err != nil {
 				a.t.Fatal(err)
