@@ -31,13 +31,13 @@ type asker struct {
 // address given, or the only run of this user on this machine.
 func newAsker(c *cli.Command, addr string) (*asker, error) {
 	recs := openRecords()
+	var addrs []string
+	var err error
 	if addr == "" {
-		var err error
-		if addr, err = recs.only(); err != nil {
-			return nil, err
-		}
+		addrs, err = recs.only()
+	} else {
+		addrs, err = parseAddrs(addr)
 	}
-	addrs, err := parseAddrs(addr)
 	if err != nil {
 		return nil, err
 	}
@@ -46,11 +46,12 @@ func newAsker(c *cli.Command, addr string) (*asker, error) {
 		return nil, err
 	}
 	client, err := membership.ControlClient(cred.secret, cred.run())
-	return &asker{cred: cred, client: client, addr: addrs[0]}, err
+	return &asker{cred: cred, client: client, addr: addrs[0], others: addrs[1:]}, err
 }
 
-// only returns the address of a peer if all that are recorded are of one run.
-func (r records) only() (string, error) {
+// only returns the addresses of all peers that are recorded if they are of one run.
+// Some of them may be gone since a moment ago.
+func (r records) only() ([]string, error) {
 	runs := map[string][]string{}
 	for _, dir := range r.dirs {
 		names, _ := filepath.Glob(filepath.Join(dir, "*"+recordSuffix))
@@ -60,19 +61,19 @@ func (r records) only() (string, error) {
 			}
 		}
 	}
-	var all []string
+	var first []string
 	for _, addrs := range runs {
 		slices.Sort(addrs)
-		all = append(all, addrs[0])
+		first = append(first, addrs[0])
+		if len(runs) == 1 {
+			return addrs, nil
+		}
 	}
-	slices.Sort(all)
-	switch len(all) {
-	case 0:
-		return "", usagef("no run of this user goes on here: name the address of one of its peers, as in ringrun status HOST:PORT")
-	case 1:
-		return all[0], nil
+	if len(runs) == 0 {
+		return nil, usagef("no run of this user goes on here: name the address of one of its peers, as in ringrun status HOST:PORT")
 	}
-	return "", usagef("there are %d runs, with peers at %s: name one", len(all), strings.Join(all, ", "))
+	slices.Sort(first)
+	return nil, usagef("there are %d runs, with peers at %s: name one", len(runs), strings.Join(first, ", "))
 }
 
 // An answer is what one peer says of itself, or why it says nothing.
@@ -134,7 +135,7 @@ func (a *asker) status(ctx context.Context, addr string) (elastic.Status, error)
 // find returns the address of a peer that is named by its ID, the beginning of
 // it, or its address.
 func (a *asker) find(ctx context.Context, name string) (elastic.StatusPeer, error) {
-	first, err := a.status(ctx, a.addr)
+	first, err := a.first(ctx)
 	if err != nil {
 		return elastic.StatusPeer{}, err
 	}

@@ -35,7 +35,7 @@ const stopCheck = 200 * time.Millisecond
 
 // stop ends the run, however its peers may feel about it.
 func (a *asker) stop(ctx context.Context, out *printer, grace time.Duration) error {
-	first, err := a.status(ctx, a.addr)
+	first, err := a.first(ctx)
 	if err != nil && !errors.Is(err, elastic.ErrJoining) {
 		return err
 	}

@@ -24,7 +24,7 @@ func (e *evidence) ask(ctx context.Context, c *cli.Command, addr string) error {
 	if err != nil {
 		return err
 	}
-	first, err := a.status(ctx, a.addr)
+	first, err := a.first(ctx)
 	if err != nil {
 		return err
 	}

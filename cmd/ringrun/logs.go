@@ -28,7 +28,7 @@ func logsCommand() *cli.Command {
 // logs prints the output of all peers, one after another, or mixed while it
 // follows them.
 func (a *asker) logs(ctx context.Context, out *printer, follow bool) error {
-	first, err := a.status(ctx, a.addr)
+	first, err := a.first(ctx)
 	if err != nil {
 		return err
 	}

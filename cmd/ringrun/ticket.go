@@ -22,7 +22,7 @@ func ticketCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			first, err := a.status(ctx, a.addr)
+			first, err := a.first(ctx)
 			if err != nil {
 				return err
 			}

@@ -61,7 +61,7 @@ func parseTrace(c *cli.Command) (traceOptions, error) {
 
 // trace records until ctx ends, or all peers do.
 func (a *asker) trace(ctx context.Context, file string, out *printer) error {
-	first, err := a.status(ctx, a.addr)
+	first, err := a.first(ctx)
 	if err != nil {
 		return err
 	}

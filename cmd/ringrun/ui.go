@@ -62,14 +62,14 @@ func parseListen(s string) (string, error) {
 
 // serve shows the run until ctx ends. The peers may all change meanwhile.
 func (a *asker) serve(ctx context.Context, listen string, out *printer) error {
-	if _, err := a.status(ctx, a.addr); err != nil { // wrong secrets and addresses are named here
+	if _, err := a.first(ctx); err != nil { // wrong secrets and addresses are named here
 		return err
 	}
 	l, err := listenForPage(listen)
 	if err != nil {
 		return err
 	}
-	cfg := web.Config{Client: a.client, Seeds: func() []string { return []string{a.addr} }}
+	cfg := web.Config{Client: a.client, Seeds: func() []string { return append([]string{a.addr}, a.others...) }}
 	at := url.URL{Scheme: "http", Host: l.Addr().String(), Path: "/"}
 	if tcp := l.Addr().(*net.TCPAddr); !tcp.IP.IsLoopback() {
 		token := make([]byte, 16)
