@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -90,7 +91,14 @@ func (o *options) credential(ctx context.Context, recs records) (credential, err
 		return o.redeem(ctx)
 	}
 	if o.step == nil || o.step.rank == 0 {
-		return findCredential(*o, os.Getenv("RINGRUN_SECRET"), recs)
+		cred, err := findCredential(*o, os.Getenv("RINGRUN_SECRET"), recs)
+		if none := (*noSecret)(nil); errors.As(err, &none) {
+			err = fmt.Errorf("-join %w", none)
+			if none.ticket {
+				err = fmt.Errorf("%w; or instead of the address a ticket (ringrun ticket, there)", err)
+			}
+		}
+		return cred, err
 	}
 	rec, err := o.step.meet(ctx)
 	o.join = []string{rec.Addr}

@@ -50,21 +50,30 @@ func findCredential(o options, env string, r records) (credential, error) {
 			return credential{secret: secret}, nil
 		}
 	}
-	return credential{}, noSecretError(o.join)
+	return credential{}, findNobody(o.join)
 }
 
-// noSecretError says what is wrong with a join address that has no record:
-// perhaps nobody is there at all.
-func noSecretError(addrs []string) error {
+// A noSecret is why there is none for some addresses; ticket says that somebody is
+// there for whom one would do.
+type noSecret struct {
+	text   string
+	ticket bool
+}
+
+func (e *noSecret) Error() string { return e.text }
+
+// findNobody says what is wrong with addresses that have no record: perhaps nobody
+// is there at all.
+func findNobody(addrs []string) error {
 	for _, addr := range addrs {
 		c, err := net.DialTimeout("tcp", addr, 3*time.Second)
 		if err == nil {
 			c.Close()
-			return fmt.Errorf("-join %s: somebody listens there, but not a run of this user on this machine, "+
-				"so its secret is needed: -secret-file, RINGRUN_SECRET, or instead of the address a ticket (ringrun ticket, there)", addr)
+			return &noSecret{addr + ": somebody listens there, but not a run of this user on this machine, " +
+				"so its secret is needed: -secret-file, or RINGRUN_SECRET", true}
 		}
 	}
-	return fmt.Errorf("-join %s: nobody answers there: is the address right, and does that run still go on (ringrun status, there)?", strings.Join(addrs, ","))
+	return &noSecret{text: strings.Join(addrs, ",") + ": nobody answers there: is the address right, and does that run still go on?"}
 }
 
 // readSecretFile accepts hex, and takes anything else as a passphrase.

@@ -28,6 +28,9 @@ func witnessCommand() *cli.Command {
 // runWitness votes in the run that has a peer at an address until its peers have
 // left, or a signal ends it.
 func runWitness(ctx context.Context, c *cli.Command) error {
+	if c.NArg() == 0 {
+		return usagef("witness: which ADDR has a peer of the run?")
+	}
 	addrs, err := parseAddrs(c.Args().First())
 	if err != nil {
 		return usagef("witness %s: %w", c.Args().First(), err)
