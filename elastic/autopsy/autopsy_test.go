@@ -225,6 +225,10 @@ var stories = []struct {
 		return run(3).clocks(150).note(2, 2000, blackbox.Event{Kind: blackbox.Draining}).note(2, 2100, blackbox.Event{Kind: blackbox.Drained, Step: 30}).
 			view(2110, 3, 0, 1).wentOn(2120, 3, 31, 0, 1).done(9000, 300, 0, 1)
 	}, "", "nothing went wrong: 2 peers ended well after step 300, 1 had been drained"},
+	{"drained, and told so by the others' view", func() *story {
+		return run(3).clocks(150).note(2, 2000, blackbox.Event{Kind: blackbox.Draining}).note(2, 2090, blackbox.Event{Kind: blackbox.Excluded, Epoch: 3}).
+			note(2, 2100, blackbox.Event{Kind: blackbox.Drained, Step: 30}).view(2080, 3, 0, 1).wentOn(2120, 3, 31, 0, 1).done(9000, 300, 0, 1)
+	}, "", "nothing went wrong: 2 peers ended well after step 300, 1 had been drained"},
 	{"nothing", func() *story { return &story{} }, "", "nothing is left of this run"},
 }
 

@@ -153,7 +153,7 @@ func (x *exam) losses() {
 		if _, said := p.last(blackbox.Excluded); lost == 0 || said || p.left() || len(p.box.Events) == 0 || x.proven(p, lost) {
 			continue
 		}
-		if e, drains := p.last(blackbox.Draining); drains && e.Time < lost {
+		if x.drains(p, lost) {
 			continue
 		}
 		if p.end != nil && p.end.Time < lost { // it was dead, proven or not
@@ -198,7 +198,7 @@ func (x *exam) suspected(p *proc, lost int64) int64 {
 // exclusions looks why a process found that the others had gone on without it.
 func (x *exam) exclusions(p *proc) {
 	for i, e := range p.box.Events {
-		if e.Kind != blackbox.Excluded {
+		if e.Kind != blackbox.Excluded || x.drains(p, e.Time) {
 			continue
 		}
 		f := Fault{What: Cut, Time: e.Time, Text: "was cut off: it ran, but heard nothing from the others, who went on without it"}
@@ -213,6 +213,14 @@ func (x *exam) exclusions(p *proc) {
 		}
 		x.add(p, f)
 	}
+}
+
+// drains reports whether a process left the others because it was asked to: they
+// then go on without it, too.
+func (x *exam) drains(p *proc, left int64) bool {
+	e, asked := p.last(blackbox.Draining)
+	_, back := x.back(p, left)
+	return asked && e.Time < left && !back
 }
 
 func frozen(l blackbox.Event) string {
