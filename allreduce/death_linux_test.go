@@ -16,6 +16,7 @@ import (
 
 	"github.com/ringrun/ringrun/allreduce"
 	"github.com/ringrun/ringrun/ring"
+	"github.com/ringrun/ringrun/ring/ringtest"
 	"github.com/ringrun/ringrun/ring/shm"
 )
 
@@ -126,28 +127,11 @@ func TestBoardDeath(t *testing.T) {
 // startChild starts the other process and returns its address.
 func startChild(t *testing.T, length int, silence time.Duration) (child *exec.Cmd, addr string, tell io.Writer) {
 	t.Helper()
-	child = exec.Command(os.Args[0], "-test.run=^TestChild$")
-	child.Env = append(os.Environ(), childEnv+"="+strconv.Itoa(length), silenceEnv+"="+silence.String())
-	child.Stderr = os.Stderr
-	in, err := child.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		child.Process.Kill()
-		child.Wait()
-	})
+	child, tell, out := ringtest.StartChild(t, childEnv+"="+strconv.Itoa(length), silenceEnv+"="+silence.String())
 	s := bufio.NewScanner(out)
 	s.Scan()
 	if !strings.HasPrefix(s.Text(), "@") {
 		t.Fatalf("the child says %q, want its address", s.Text())
 	}
-	return child, s.Text(), in
+	return child, s.Text(), tell
 }

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"testing"
 	"time"
 
 	"github.com/ringrun/ringrun/ring"
+	"github.com/ringrun/ringrun/ring/ringtest"
 )
 
 const childEnv = "RING_RTC_TEST_CHILD"
@@ -82,23 +82,7 @@ func TestChild(t *testing.T) {
 
 // A process is killed: no fin, no DTLS alert. The heartbeats of the ring tell.
 func TestKilled(t *testing.T) {
-	child := exec.Command(os.Args[0], "-test.run=^TestChild$")
-	child.Env = append(os.Environ(), childEnv+"=1")
-	child.Stderr = os.Stderr
-	in, err := child.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer child.Wait()
-	defer child.Process.Kill()
-
+	child, in, out := ringtest.StartChild(t, childEnv+"=1")
 	r := openRing(t, "a", "b", newPipe("b", in, out))
 	if _, err := r.Lanes()[0].Next(); err != nil {
 		t.Fatal(err)

@@ -114,28 +114,11 @@ func TestDeath(t *testing.T) {
 // startChild starts the other process and returns its address.
 func startChild(t *testing.T, does string) (child *exec.Cmd, addr string, tell io.Writer) {
 	t.Helper()
-	child = exec.Command(os.Args[0], "-test.run=^TestChild$")
-	child.Env = append(os.Environ(), childEnv+"="+does)
-	child.Stderr = os.Stderr
-	in, err := child.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		child.Process.Kill()
-		child.Wait()
-	})
+	child, tell, out := ringtest.StartChild(t, childEnv+"="+does)
 	s := bufio.NewScanner(out)
 	s.Scan()
 	if !strings.HasPrefix(s.Text(), "@") {
 		t.Fatalf("the child says %q, want its address", s.Text())
 	}
-	return child, s.Text(), in
+	return child, s.Text(), tell
 }

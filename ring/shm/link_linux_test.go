@@ -200,7 +200,7 @@ func TestSleepers(t *testing.T) {
 		}
 	}()
 	got := make(chan error, 1)
-	go func() { got <- receive(d, 1, nil) }()
+	go func() { got <- ringtest.Receive(d, 1, nil) }()
 	dl := d.(*link)
 	awaitSleep(t, dl, wordFull)
 	awaitSleep(t, dl, wordHungry)
@@ -209,7 +209,7 @@ func TestSleepers(t *testing.T) {
 	if used = cpuTime(t) - used; used > 50*time.Millisecond {
 		t.Errorf("two sleepers burnt %v in half a second", used)
 	}
-	if err := receive(a, 10, make([]byte, len(body))); err != nil { // more than the ring holds: the sender must have woken
+	if err := ringtest.Receive(a, 10, make([]byte, len(body))); err != nil { // more than the ring holds: the sender must have woken
 		t.Error(err)
 	}
 	if err := a.Send(ring.Header{Kind: ring.Data}, nil); err != nil {
@@ -277,7 +277,7 @@ func TestLastWordsArrive(t *testing.T) {
 	}
 	a.Close()
 	ts[0].Close()
-	if err := receive(b, 10, body); err != nil {
+	if err := ringtest.Receive(b, 10, body); err != nil {
 		t.Error(err)
 	}
 	if _, err := b.Next(); !errors.Is(err, io.ErrUnexpectedEOF) {

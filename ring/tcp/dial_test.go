@@ -160,7 +160,7 @@ func TestLastWordsArrive(t *testing.T) {
 		a.Close()
 		ts[0].Close()
 	}()
-	if err := receive(b, 10, body); err != nil {
+	if err := ringtest.Receive(b, 10, body); err != nil {
 		t.Error(err)
 	}
 	if _, err := b.Next(); !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -177,7 +177,7 @@ func sendAndReceive(t *testing.T, a, b ring.Link) {
 		if err := way[0].Send(ring.Header{Kind: ring.Data, Length: uint32(len(body))}, body); err != nil {
 			t.Fatal(err)
 		}
-		if err := receive(way[1], 1, make([]byte, len(body))); err != nil {
+		if err := ringtest.Receive(way[1], 1, make([]byte, len(body))); err != nil {
 			t.Fatal(err)
 		}
 	}

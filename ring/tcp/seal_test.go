@@ -118,7 +118,7 @@ func wiretap(t *testing.T, a, b *Transport) bool {
 	if err := from.Send(ring.Header{Kind: ring.Data, Length: uint32(len(body))}, body); err != nil {
 		t.Fatal(err)
 	}
-	if err := receive(to, 1, make([]byte, len(body))); err != nil {
+	if err := ringtest.Receive(to, 1, make([]byte, len(body))); err != nil {
 		t.Fatal(err)
 	}
 	return heard.has(string(body))
@@ -194,14 +194,14 @@ func TestForgedBytes(t *testing.T) {
 		if err := from.Send(h, body); err != nil {
 			t.Fatal(err)
 		}
-		if err := receive(to, 1, body); err != nil {
+		if err := ringtest.Receive(to, 1, body); err != nil {
 			t.Fatalf("before the forgery: %v", err)
 		}
 		f.forge()
 		if err := from.Send(h, body); err != nil {
 			t.Fatal(err)
 		}
-		if err := receive(to, 1, body); err == nil || !strings.Contains(err.Error(), "bad record MAC") {
+		if err := ringtest.Receive(to, 1, body); err == nil || !strings.Contains(err.Error(), "bad record MAC") {
 			t.Errorf("plain %v: got %v, want an error about the record", plain, err)
 		}
 	}
