@@ -29,7 +29,7 @@ type Shard struct {
 // the run ends. After the last pass of each step the loop calls Commit; before
 // that it adds up gradients. Every sample is in exactly one committed step of an
 // epoch, whoever comes and goes. After an error there are no more passes, nor when
-// this peer was drained.
+// this peer was drained, or the run has ended without it.
 func (g *Group) Shards(ctx context.Context, s Samples) iter.Seq2[Shard, error] {
 	return func(yield func(Shard, error) bool) {
 		if err := g.begin(s); err != nil {
@@ -38,7 +38,7 @@ func (g *Group) Shards(ctx context.Context, s Samples) iter.Seq2[Shard, error] {
 		}
 		for {
 			shard, more, err := g.shard(ctx)
-			if errors.Is(err, ErrDrained) {
+			if errors.Is(err, ErrDrained) || errors.Is(err, ErrOver) {
 				return
 			}
 			if err != nil {
@@ -99,6 +99,9 @@ func (g *Group) shard(ctx context.Context) (s Shard, more bool, err error) {
 func (g *Group) take(ctx context.Context) (more bool, err error) {
 	for {
 		gen, err := g.sync(ctx)
+		if errors.Is(err, errFinal) {
+			return false, nil
+		}
 		if err != nil {
 			return false, err
 		}
@@ -134,7 +137,8 @@ func (g *Group) Accumulating() bool {
 // Commit returns false when the gradient no longer counts: the others have
 // committed the step, or began it anew, and the State may have been loaded from
 // them. The loop forgets the gradient and goes on. In a loop without Shards it
-// returns ErrDrained when this peer was drained; the loop returns that to Run.
+// returns ErrDrained when this peer was drained, and ErrOver when the run has ended
+// without it; the loop returns that to Run.
 func (g *Group) Commit(ctx context.Context, reduce func(c *allreduce.Comm, w Weights) error, apply func() error) (bool, error) {
 	if g.ledger == nil {
 		g.next.holding = true
@@ -145,7 +149,7 @@ func (g *Group) Commit(ctx context.Context, reduce func(c *allreduce.Comm, w Wei
 	for {
 		g.meter.enter(Waiting)
 		gen, err := g.sync(ctx)
-		if errors.Is(err, ErrDrained) && g.ledger != nil {
+		if g.left && g.ledger != nil {
 			g.next = step{} // and Shards ends
 			return false, nil
 		}

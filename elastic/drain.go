@@ -7,6 +7,9 @@ import (
 	"os"
 	"os/signal"
 	"time"
+
+	"github.com/ringrun/ringrun/membership"
+	"go.uber.org/zap"
 )
 
 var (
@@ -28,8 +31,9 @@ var (
 // any goroutine, and again.
 func (g *Group) Drain() { g.drainSet.Do(func() { close(g.drained) }) }
 
-// Drained reports whether this peer has left the group before the run has ended.
-// It is for the goroutine that trains, when Shards has ended.
+// Drained reports whether this peer has left the group before the run has ended, or
+// come back to it only then: its state is not the one that the run ended with. It is
+// for the goroutine that trains, when Shards has ended.
 func (g *Group) Drained() bool { return g.left }
 
 // Retries returns how many steps this peer had to reduce again, because a ring
@@ -75,16 +79,36 @@ func (g *Group) draining() bool {
 func (g *Group) reportEnd(err error) error {
 	g.clerk.flush()
 	switch {
-	case g.left && (err == nil || errors.Is(err, ErrDrained)):
-		g.report.left("drained", g.id(), g.steps, g.retries)
+	case g.late != nil && (err == nil || errors.Is(err, ErrOver)):
+		g.cfg.Logger.Warn("came back too late", zap.Uint64("steps", g.steps), zap.Error(g.late))
+		g.report.over(g.id(), g.steps, g.late)
 		return nil
-	case err != nil && g.strayed.Load() && !errors.Is(err, context.Canceled):
+	case g.left && (err == nil || errors.Is(err, ErrDrained)):
+		g.report.drained(g.id(), g.steps, g.retries)
+		return nil
+	case err != nil && (g.strayed.Load() || errors.Is(err, membership.ErrStranded)) && !errors.Is(err, context.Canceled):
 		err = fmt.Errorf("%w: %w", ErrLeftOut, err)
 		g.report.late(g.id(), err)
 	case err != nil:
 		g.report.failed(g.id(), err)
 	default:
-		g.report.left("done", g.id(), g.steps, g.retries)
+		return g.reportDone()
 	}
 	return err
+}
+
+// reportDone tells with what this peer ends.
+func (g *Group) reportDone() error {
+	e := event{Event: "done", ID: g.id(), Steps: g.steps, Retries: g.retries}
+	if g.final != nil {
+		e.Group, e.Epoch = g.final.Group, g.final.Epoch
+	}
+	if g.cfg.ReportSteps {
+		if err := g.weigh(); err != nil {
+			return err
+		}
+		e.Sum = sumText(g.sum)
+	}
+	g.report.send(e)
+	return nil
 }

@@ -92,6 +92,7 @@ type Config struct {
 
 	measure func(ctx context.Context, comm *allreduce.Comm, leaders []int) ([][]ring.Way, error) // Comm.Ways, but in tests
 	wrap    func(self string, links ring.Transport) ring.Transport                               // what lies between peers, in tests
+	linger  time.Duration                                                                        // lingerTime, but in tests
 }
 
 // State is what all peers must hold in common and a newcomer lacks: parameters,
@@ -142,6 +143,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Report == nil {
 		c.Report = io.Discard
+	}
+	if c.linger == 0 {
+		c.linger = lingerTime
 	}
 	c.Checkpoint = c.Checkpoint.withDefaults()
 	if c.Membership.Logger == nil {

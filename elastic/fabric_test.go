@@ -14,6 +14,8 @@ import (
 // A fabric is what lies between the peers of a test: it cuts some off from others,
 // and slows them down. Peers are numbered as those of a cluster.
 type fabric struct {
+	see func(from int, h ring.Header) // called before each frame; may be nil
+
 	mu      sync.Mutex // guards the fields below
 	addrs   map[string]int
 	apart   map[[2]int]int // pairs that are cut, by how many faults
@@ -143,6 +145,9 @@ type wiredLink struct {
 }
 
 func (l *wiredLink) Send(h ring.Header, body []byte) error {
+	if l.f.see != nil {
+		l.f.see(l.self, h)
+	}
 	if !l.f.pass(l.closed, l.self, l.peer) {
 		return net.ErrClosed
 	}

@@ -81,10 +81,18 @@ func (g *Group) rejoin(ctx context.Context) error {
 	g.cfg.Logger.Warn("the group went on without this peer; joining again",
 		zap.String("was", old.node.ID()), zap.String("is", cfg.Membership.ID))
 	old.close()
+	ctx, cancel := g.untilTold(ctx)
+	defer cancel()
 	s, err := join(ctx, cfg, g.arena)
 	if errors.Is(err, syscall.EADDRINUSE) { // somebody has taken the port already
 		cfg.Membership.Bind = g.cfg.Membership.Bind
 		s, err = join(ctx, cfg, g.arena)
+	}
+	if over := g.heardOver(); over != nil {
+		if err == nil {
+			s.close()
+		}
+		return over
 	}
 	if err != nil {
 		return fmt.Errorf("elastic: the group went on without %s, and it joins again as %s: %w", old.node.ID(), cfg.Membership.ID, err)

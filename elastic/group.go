@@ -41,15 +41,16 @@ type Group struct {
 
 	mu      sync.Mutex // guards the fields up to the next blank line
 	session *session
-	now     *generation   // the newest one
-	err     error         // no generation will follow
-	changed chan struct{} // closed and replaced when any of them changes
-	ended   bool          // training is over: a broken ring is nobody's loss
-	known   uint64        // epoch of the newest view
-	slow    []Slow        // peers that are
-	ready   uint64        // epoch of the next view, whose ring stands; 0: none
-	out     bool          // the next view is without this peer
-	leaving []string      // those who are not in the next view, as they were asked
+	now     *generation     // the newest one
+	err     error           // no generation will follow
+	changed chan struct{}   // closed and replaced when any of them changes
+	ended   bool            // training is over: a broken ring is nobody's loss
+	known   uint64          // epoch of the newest view
+	slow    []Slow          // peers that are
+	ready   uint64          // epoch of the next view, whose ring stands; 0: none
+	out     bool            // the next view is without this peer
+	leaving []string        // those who are not in the next view, as they were asked
+	word    *membership.End // how the run has ended, if a launcher has said so
 
 	where struct { // for whoever logs
 		id  atomic.Pointer[string]
@@ -58,6 +59,7 @@ type Group struct {
 
 	drained  chan struct{} // closed by Drain
 	drainSet sync.Once
+	told     chan struct{} // closed when there is a word
 
 	// Belong to manage.
 	seen     membership.View // the newest one; epoch 0: none yet
@@ -91,8 +93,12 @@ type Group struct {
 	vitals    *vitals
 	pacer     pacer
 	confirmed time.Time
-	few       time.Time // since when there are fewer peers than Config.MinSize; zero: there are not
-	finishing bool      // all steps are committed; that others leave is no loss
+	few       time.Time              // since when there are fewer peers than Config.MinSize; zero: there are not
+	finishing bool                   // all steps are committed; that others leave is no loss
+	lingers   time.Time              // since then this peer waits for those who were left out; zero: it does not
+	sharedIn  membership.View        // the last one whose peers have become equal
+	final     *membership.End        // how the run has ended, with this peer
+	late      *membership.EndedError // and without it
 }
 
 // A step is this peer's part in what all peers do together.
@@ -114,7 +120,7 @@ func newGroup(cfg Config, r *report, s *session, comm allreduce.Config) *Group {
 	return &Group{
 		cfg: cfg, comm: comm, report: r, meter: newMeter(), vitals: newVitals(), tally: t, session: s, clerk: clerk{name: cfg.Audit, report: r},
 		verifier: verifier{every: uint64(max(cfg.VerifyEvery, 0))}, keeper: newKeeper(cfg.Checkpoint, cfg.Logger),
-		changed: make(chan struct{}), drained: make(chan struct{}),
+		changed: make(chan struct{}), drained: make(chan struct{}), told: make(chan struct{}),
 	}
 }
 
@@ -228,6 +234,9 @@ func (g *Group) finish(ctx context.Context) error {
 	g.finishing = true
 	for {
 		gen, err := g.sync(ctx)
+		if errors.Is(err, errFinal) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -238,10 +247,15 @@ func (g *Group) finish(ctx context.Context) error {
 }
 
 // end tries to end the run together with all peers of a generation. It returns
-// false, without an error, when that one has ended before, or somebody has just
-// joined.
+// false, without an error, when that one has ended before, somebody has just
+// joined, or the peers hold different bits.
 func (g *Group) end(ctx context.Context, gen *generation) (bool, error) {
+	g.linger(ctx, gen)
 	mine := g.note(gen)
+	if err := g.verifier.look(g); err != nil {
+		return false, err
+	}
+	g.verifier.put(&mine)
 	b, err := gen.comm.Gather(ctx, mine.encode())
 	switch {
 	case retry(ctx, err):
@@ -257,6 +271,10 @@ func (g *Group) end(ctx context.Context, gen *generation) (bool, error) {
 		g.retire(gen)
 		return false, nil
 	}
+	if g.compareNotes(gen, all) {
+		return false, nil
+	}
+	g.final = &membership.End{Group: gen.view.Group, Epoch: gen.view.Epoch, Steps: g.steps}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.ended = true
@@ -267,6 +285,9 @@ func (g *Group) end(ctx context.Context, gen *generation) (bool, error) {
 func (g *Group) leave() {
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
+	if g.final != nil {
+		g.session.node.Finish(*g.final)
+	}
 	if err := g.session.node.Leave(ctx); err != nil {
 		g.cfg.Logger.Debug("leave", zap.Error(err))
 	}

@@ -75,6 +75,7 @@ type StatusPeer struct {
 //	GET /trace           every Span that ends; see SpanReader
 //	GET /clock           what time it is here
 //	POST /end            asks it to end, by SIGTERM; ?kill=1: kills it
+//	POST /over           tells it that the run has ended: ?group=…&epoch=…&steps=…
 //	GET /blackbox        its black box, and those of which it has copies, see Boxes
 //	POST /blackbox       what is new in that of a neighbour
 //	GET /debug/pprof/…   Go's profiles
@@ -97,6 +98,7 @@ func newInspector() *inspector {
 	in.mux.HandleFunc("GET /output", output)
 	in.mux.HandleFunc("GET /trace", in.trace)
 	in.mux.HandleFunc("POST /end", in.end)
+	in.mux.HandleFunc("POST /over", in.over)
 	in.mux.HandleFunc("GET /clock", in.clock)
 	in.mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	in.mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

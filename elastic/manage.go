@@ -72,7 +72,7 @@ func (g *Group) manage(ctx context.Context) {
 }
 
 func (m *manager) run(ctx context.Context) error {
-	drained := m.g.drained
+	drained, told := m.g.drained, m.g.told
 	for {
 		var err error
 		select {
@@ -90,6 +90,9 @@ func (m *manager) run(ctx context.Context) error {
 			if m.g.session.node.Retire(); !m.seated {
 				err = ErrDrained
 			}
+		case <-told:
+			told = nil
+			m.g.session.node.Tell(*m.g.word)
 		case <-ctx.Done():
 			err = context.Cause(ctx)
 		}

@@ -165,7 +165,7 @@ func TestHeard(t *testing.T) {
 	r.slow("recovered", "p0", 9, Slow{ID: "p1", Factor: 1})
 	r.silent("p0", "p1", "nothing for 1s")
 	r.restored("p0", "saved/1", 10)
-	r.left("done", "p0", 11, 0)
+	r.send(event{Event: "done", ID: "p0", Steps: 11})
 	var got []string
 	for _, e := range tl.diary.after(0) {
 		got = append(got, fmt.Sprintf("%s %d%v %s", e.Kind, e.Step, e.Peers, e.Text))

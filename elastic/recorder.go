@@ -109,7 +109,7 @@ func (r *recorder) committed(gen *generation, steps uint64) {
 func (r *recorder) heard(e event) {
 	kinds := map[string]blackbox.Kind{
 		"listening": blackbox.Named, "view": blackbox.View, "stalled": blackbox.Stalled, "diverged": blackbox.Diverged,
-		"silent": blackbox.Silent, "done": blackbox.Done, "drained": blackbox.Drained, "failed": blackbox.Failed,
+		"silent": blackbox.Silent, "done": blackbox.Done, "drained": blackbox.Drained, "over": blackbox.Over, "failed": blackbox.Failed,
 	}
 	k, ok := kinds[e.Event]
 	if r == nil || !ok {
@@ -123,7 +123,7 @@ func (r *recorder) heard(e event) {
 		out.Peer, out.Peers = e.Peers[0], nil
 	}
 	r.note(out)
-	if k == blackbox.Done || k == blackbox.Drained || k == blackbox.Failed {
+	if k == blackbox.Done || k == blackbox.Drained || k == blackbox.Over || k == blackbox.Failed {
 		r.ended.Store(true)
 	}
 }

@@ -33,6 +33,7 @@ type event struct {
 	Steps uint64   `json:"steps,omitempty"`
 	// Retries is how many steps this peer had to reduce again.
 	Retries uint64 `json:"retries,omitempty"`
+	Group   string `json:"group,omitempty"` // in which the run has ended; see membership.End
 	// Late is set if this peer failed only to find the others again.
 	Late bool `json:"late,omitempty"`
 	// Final is set if another peer in its place would fail likewise.
@@ -70,9 +71,19 @@ func (r *report) view(id string, v membership.View) {
 	r.send(event{Event: "view", ID: id, Epoch: v.Epoch, Rank: v.Rank(id), Peers: ids(v), Addrs: addrs(v)})
 }
 
-// left says that this peer takes no part any more: it is done, or drained.
-func (r *report) left(how, id string, steps, retries uint64) {
-	r.send(event{Event: how, ID: id, Steps: steps, Retries: retries})
+// drained says that this peer has left between two steps, as it was asked to.
+func (r *report) drained(id string, steps, retries uint64) {
+	r.send(event{Event: "drained", ID: id, Steps: steps, Retries: retries})
+}
+
+// lingers says for whom the peers wait when all steps are done.
+func (r *report) lingers(id string, steps uint64, who []string) {
+	r.send(event{Event: "lingers", ID: id, Steps: steps, Peers: who})
+}
+
+// over says that the run has ended without this peer.
+func (r *report) over(id string, steps uint64, e *membership.EndedError) {
+	r.send(event{Event: "over", ID: id, Steps: steps, Epoch: e.Epoch, Error: e.Error()})
 }
 
 func (r *report) failed(id string, err error) {

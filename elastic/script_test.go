@@ -28,6 +28,7 @@ type stage struct {
 
 	mu      sync.Mutex // guards the fields below
 	audit   chaos.Audit
+	steps   map[int]uint64 // that each peer has reported
 	view    []int
 	epoch   uint64
 	gone    map[int]bool // killed or drained
@@ -37,7 +38,7 @@ type stage struct {
 
 // newStage starts n peers whose passes take a moment each.
 func newStage(t *testing.T, n int, s Samples) *stage {
-	st := &stage{c: newCluster(t, s), f: newFabric(), gone: map[int]bool{}, frozen: map[int]chan struct{}{}, changed: make(chan struct{})}
+	st := &stage{c: newCluster(t, s), f: newFabric(), steps: map[int]uint64{}, gone: map[int]bool{}, frozen: map[int]chan struct{}{}, changed: make(chan struct{})}
 	st.c.config = func(i int, cfg *Config) {
 		cfg.ReportSteps = true
 		st.f.plug(i, cfg)
@@ -57,6 +58,7 @@ func (s *stage) hears(p *peer, e event) {
 	defer s.mu.Unlock()
 	switch e.Event {
 	case "step":
+		s.steps[number(p.id)] = e.Steps
 		s.audit.Add(chaos.Step{ID: e.ID, View: e.Epoch, Steps: e.Steps, Was: e.Was, Sum: e.Sum, Walk: e.Walk, Count: e.Count, Taken: e.Taken})
 	case "view":
 		if e.Epoch > s.epoch {

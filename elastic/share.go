@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -19,29 +18,29 @@ import (
 // state first when the generation is new, and waits for the next generation when
 // the ring breaks meanwhile.
 func (g *Group) sync(ctx context.Context) (*generation, error) {
-	if g.left {
+	switch {
+	case g.late != nil:
+		return nil, ErrOver
+	case g.left:
 		return nil, ErrDrained
 	}
 	if err := g.restore(); err != nil {
 		return nil, err
 	}
 	if err := g.gather(ctx); err != nil {
-		g.left = errors.Is(err, ErrDrained)
-		return nil, err
+		return nil, g.parted(err)
 	}
 	for {
 		gen, err := g.await(ctx)
 		if err != nil {
-			g.left = errors.Is(err, ErrDrained)
-			return nil, err
+			return nil, g.parted(err)
 		}
 		if gen.shared {
 			return gen, nil
 		}
 		if g.tooFew(gen) {
 			if err := g.awaitMore(ctx, gen); err != nil {
-				g.left = errors.Is(err, ErrDrained)
-				return nil, err
+				return nil, g.parted(err)
 			}
 			continue
 		}
@@ -50,6 +49,7 @@ func (g *Group) sync(ctx context.Context) (*generation, error) {
 		switch {
 		case err == nil:
 			gen.shared, gen.talk = true, talk{gap: 1}
+			g.sharedIn = gen.view
 			g.meter.trace.step(false)
 			return gen, nil
 		case !retry(ctx, err):

@@ -71,6 +71,14 @@ func (v *verifier) applied(g *Group) error {
 	if v.every == 0 || g.steps%v.every != 0 {
 		return nil
 	}
+	return v.look(g)
+}
+
+// look looks at the state as it is now.
+func (v *verifier) look(g *Group) error {
+	if v.every == 0 || v.stateStep == g.steps {
+		return nil
+	}
 	f := v.at(g.steps)
 	if v.check.State != nil {
 		f.State, f.stateParts = split(v.check.State())

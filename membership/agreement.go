@@ -62,6 +62,12 @@ type agreement struct {
 	former  []Peer
 	foreign string // a group other than ours that talked to us
 
+	excludedAt int             // tick at which we learned that we were left out
+	missing    map[string]Peer // who was left out of a view, and may live
+	seekTill   int             // tick until which they are probed
+	end        *End            // the run is over
+	finished   bool            // and we have seen to that ourselves
+
 	quorum func(v View, dead, have ids) bool
 	near   func(meta []byte) string // see together; may be nil
 	order  []string                 // see prefer
@@ -78,7 +84,7 @@ func newAgreement(self Peer, found bool, prefer string, expect, expectTicks int)
 	a := &agreement{self: self, expect: expect, expectBy: expectTicks, quorum: quorum, grace: grace}
 	a.since, a.wantedAt, a.bereft, a.doubtAt = -1, -1, -1, -1
 	a.newcomers, a.heard = make(map[string]newcomer), make(map[string]int)
-	a.leaving, a.dead = ids{}, ids{}
+	a.leaving, a.dead, a.missing = ids{}, ids{}, make(map[string]Peer)
 	if found {
 		a.view = View{Epoch: 1, Group: self.ID, Peers: []Peer{self}, Prefer: prefer}
 		a.decided = true
@@ -174,6 +180,9 @@ func (a *agreement) remind() {
 	if a.bereft >= 0 {
 		a.askAround()
 	}
+	if a.finished {
+		a.remindOver()
+	}
 }
 
 // setContacts says whom a newcomer asks to be let in, and who else may know of
@@ -206,6 +215,7 @@ func (a *agreement) setDead(id string) {
 	if len(a.leftOut) == 0 {
 		a.shutTill = 0
 	}
+	delete(a.missing, id)
 	delete(a.newcomers, id)
 }
 
@@ -217,6 +227,8 @@ func (a *agreement) suspects() []Peer {
 	}
 	if a.now < a.shutTill && len(a.newcomers) > 0 {
 		out = slices.Clone(a.leftOut)
+	} else if a.now < a.seekTill {
+		out = a.absent()
 	}
 	if !a.wanted() {
 		return out

@@ -7,8 +7,18 @@ import (
 
 // step takes up one message.
 func (a *agreement) step(m message) {
-	if a.excluded || m.To != "" && m.To != a.self.ID || m.From == a.self.ID {
+	if m.To != "" && m.To != a.self.ID || m.From == a.self.ID {
 		return
+	}
+	if m.Kind == kindOver {
+		a.hearEnd(m.From, End{m.Group, m.Epoch, m.Steps})
+		return
+	}
+	if a.excluded {
+		return
+	}
+	if a.end != nil && m.Kind.asksOn() {
+		a.sayOver(Peer{ID: m.From, Addr: m.Addr})
 	}
 	if a.view.has(m.From) {
 		a.heard[m.From] = a.now
@@ -132,7 +142,7 @@ func (a *agreement) promise(b ballot) message {
 // letIn notes a newcomer, or tells it that it is in.
 func (a *agreement) letIn(m message) {
 	switch {
-	case a.view.Epoch == 0:
+	case a.view.Epoch == 0 || a.end != nil:
 	case a.view.has(m.From):
 		a.answer(m)
 	default:
@@ -176,7 +186,7 @@ func (a *agreement) adopt(v View, b ballot) {
 	a.chosen, a.resend = b, 0
 	if !v.has(a.self.ID) {
 		if a.view.Epoch > 0 {
-			a.excluded = true
+			a.excluded, a.excludedAt = true, a.now
 			a.former = a.view.members()
 			a.view = v
 			a.proposal = nil
@@ -186,6 +196,7 @@ func (a *agreement) adopt(v View, b ballot) {
 	a.former = a.view.members()
 	a.view = v
 	a.decided = true
+	a.missed(v)
 	if v.Quarantine > 0 {
 		a.shutTill, a.leftOut = a.now+v.Quarantine, slices.Clone(v.LeftOut)
 	}

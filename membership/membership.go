@@ -35,6 +35,9 @@ var (
 	// ErrExcluded reports that the group went on without this peer. It may
 	// start anew, under another ID.
 	ErrExcluded = errors.New("membership: the group went on without this peer")
+	// ErrStranded reports that most of the others are dead, and that nobody was
+	// left who could say whether they had gone on without this peer before.
+	ErrStranded = errors.New("membership: stranded")
 	// ErrClosed reports that the node was closed.
 	ErrClosed = errors.New("membership: closed")
 )

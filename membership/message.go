@@ -22,6 +22,7 @@ import (
 //	ask       any → any                I seem to be behind: what is the newest view?
 //	signal    any → any                a small message of the layer above
 //	full      member → newcomer        there are as many peers as there may be
+//	over      any → any                the run has ended: see over.go
 type kind string
 
 const (
@@ -37,6 +38,7 @@ const (
 	kindAsk      kind = "ask"
 	kindSignal   kind = "signal"
 	kindFull     kind = "full"
+	kindOver     kind = "over"
 )
 
 // A ballot orders proposals for one epoch; ranks make those of a round distinct.
@@ -62,6 +64,7 @@ type message struct {
 	Newcomers []Peer   `json:"newcomers,omitempty"`
 	Leaving   []string `json:"leaving,omitempty"`
 	Limit     int      `json:"limit,omitempty"` // of the sender's view, when it is full
+	Steps     uint64   `json:"steps,omitempty"` // in over
 	Data      []byte   `json:"data,omitempty"`
 
 	dest string // address to send to; does not travel
@@ -121,7 +124,7 @@ func (m message) validate() error {
 		if len(m.Newcomers) != 1 || m.Newcomers[0].ID != m.From {
 			return fmt.Errorf("%w: %s joins with %d peers, want itself", errMessage, m.From, len(m.Newcomers))
 		}
-	case kindLeave, kindRenew, kindPrepare, kindPromise, kindAccepted, kindRefuse, kindAsk, kindSignal, kindFull:
+	case kindLeave, kindRenew, kindPrepare, kindPromise, kindAccepted, kindRefuse, kindAsk, kindSignal, kindFull, kindOver:
 	default:
 		return fmt.Errorf("%w: kind %.40q", errMessage, m.Kind)
 	}

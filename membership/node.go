@@ -189,7 +189,10 @@ func (n *Node) flush(a *agreement, p *prober) {
 				zap.Uint64("epoch", a.view.Epoch))
 		}
 	}
-	if a.excluded && a.resend == 0 {
+	if a.end != nil && !a.finished {
+		n.publish(View{}, &EndedError{*a.end})
+	}
+	if a.excluded && a.resend == 0 && a.now-a.excludedAt > exclusionHold {
 		n.mu.Lock()
 		n.newest = v
 		n.mu.Unlock()
@@ -212,8 +215,8 @@ func (n *Node) contacts(a *agreement) []string {
 // dead, or are newcomers that it does not know.
 func (n *Node) giveUp(a *agreement) {
 	if a.stranded(int(n.cfg.JoinTimeout / tickTime)) {
-		n.publish(View{}, fmt.Errorf("membership: most of view %d are dead, and may have gone on without %s before: nobody has answered for %v",
-			a.view.Epoch, n.cfg.ID, n.cfg.JoinTimeout))
+		n.publish(View{}, fmt.Errorf("%w: most of view %d are dead, and may have gone on without %s before: nobody has answered for %v",
+			ErrStranded, a.view.Epoch, n.cfg.ID, n.cfg.JoinTimeout))
 	}
 }
 

@@ -15,7 +15,7 @@ type proposal struct {
 // advance proposes when it is our turn, and carries our proposal on.
 func (a *agreement) advance() {
 	switch {
-	case a.excluded || a.view.Epoch == 0:
+	case a.excluded || a.view.Epoch == 0 || a.end != nil: // the run is over: no view will follow from us
 		return
 	case a.proposal != nil:
 		if a.mayStand() && !a.proposal.ballot.last() {

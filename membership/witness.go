@@ -26,7 +26,7 @@ func Witness(ctx context.Context, cfg Config) error {
 		}
 		err = n.attend(ctx)
 		switch {
-		case errors.Is(err, errEnded):
+		case errors.Is(err, errEnded) || errors.As(err, new(*EndedError)):
 			return n.Close()
 		case ctx.Err() != nil:
 			leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), maxProbe)

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -301,18 +303,48 @@ func TestRealStop(t *testing.T) {
 	}
 }
 
-// A peer that was left out and goes on when the others have finished ends with an
-// error, but the job does not fail: nobody needs it.
-func TestRealTooLate(t *testing.T) {
+// A peer that was left out goes on when the others have done all steps: they wait
+// for it, and it ends with what they have.
+func TestRealBackInTime(t *testing.T) {
 	needLong(t)
 	j := startJob(t, "-n", "3", "-silence", "1s", "PROG", "-steps", "300")
+	j.until(`step \d+`)
+	j.kill(2, syscall.SIGSTOP)
+	j.until(`all 300 steps are done; waiting some seconds for p2`)
+	j.kill(2, syscall.SIGCONT)
+	j.succeed(3)
+}
+
+// One that goes on when the others have ended learns that the run is over: it ends
+// well, saves nothing, and says so.
+func TestRealTooLate(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "params")
+	j := startJob(t, "-n", "3", "PROG", "-steps", "300", "-save", file)
 	j.until(`step \d+`)
 	j.kill(2, syscall.SIGSTOP)
 	j.until(`summary`)
 	j.until(`summary`)
 	j.kill(2, syscall.SIGCONT)
-	j.until(`worker 2 was left out and came back too late`)
-	j.succeed(2)
+	j.until(`worker 2 comes when the run has ended`)
+	if status := j.wait(); status != 0 {
+		t.Fatalf("status %d, want 0:\n%s", status, strings.Join(j.seen, "\n"))
+	}
+	all := j.summaries()
+	if len(all) != 3 || all[0].Params != all[1].Params || all[0].Drained || all[1].Drained || !all[2].Drained {
+		t.Errorf("ends %+v, want two alike and one that has left before", all)
+	}
+	if saved := readFloats(t, file); hashOf(saved) != all[0].Params {
+		t.Errorf("what is saved is not what the run has ended with")
+	}
+	if len(j.where(`^ringrun: done: 2 of 3 workers finished$`)) != 1 {
+		t.Errorf("not told that two of three have finished:\n%s", strings.Join(j.seen, "\n"))
+	}
+}
+
+func hashOf(params []float32) string {
+	h := sha256.New()
+	_ = binary.Write(h, binary.LittleEndian, params) // a hash takes all
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // A peer that gets no CPU for a moment stays where it is.

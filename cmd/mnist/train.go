@@ -83,7 +83,7 @@ type summary struct {
 	Params           string   `json:"params"`             // SHA-256 of the parameters in order
 	Seconds          float64  `json:"seconds"`            // of training
 	Retries          uint64   `json:"retries"`            // steps that were reduced again because a ring broke
-	Drained          bool     `json:"drained,omitempty"`  // this peer has left before the end, as it was asked to
+	Drained          bool     `json:"drained,omitempty"`  // this peer has left before the end, as it was asked to, or come back after it
 }
 
 // finish evaluates what was learned and, if path is not empty, saves it.
@@ -94,7 +94,7 @@ func (t *trained) finish(s settings, test *samples) (summary, error) {
 		return summary{}, err
 	}
 	out.Params = t.bridge.ParamsHash()
-	if s.save != "" {
+	if s.save != "" && !out.Drained { // else the parameters are not those of the end
 		err = t.save(s.save)
 	}
 	return out, err

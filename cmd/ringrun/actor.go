@@ -26,6 +26,7 @@ type actor struct {
 	steps  uint64
 	sum    string
 	done   bool
+	late   bool // it came back when the run had ended, and knows that
 	why    string
 	struck chaos.Kind // killed or drained by us
 	ended  bool

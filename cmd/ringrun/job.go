@@ -29,6 +29,7 @@ const (
 	dropped               // never started: the job ended before; or came when it was over
 	due                   // to be started, in the place of another
 	replaced              // by an heir
+	missed                // it came when the run had ended, and knows that: status 0
 )
 
 // A peer is a worker as the launcher sees it.
@@ -37,15 +38,17 @@ type peer struct {
 	addr       string // where it listens
 	conn       *conn
 	state      state
-	why        string // its own report of a failure
-	drained    bool   // it has left between two steps, as it was asked to
-	late       bool   // it was left out, and came back when the run was over
-	final      bool   // its failure would be that of an heir, too
-	leaving    bool   // its host or its slot is taken away
-	asked      bool   // somebody wanted it to end
-	seen       bool   // it was in a view
-	heir       bool   // it was started for the place of another
-	told       bool   // that it waits for room in the run
+	why        string      // its own report of a failure
+	drained    bool        // it has left between two steps, as it was asked to
+	late       bool        // it was left out, and came back when the run was over
+	over       bool        // and was told so
+	hearing    atomic.Bool // somebody tells it
+	final      bool        // its failure would be that of an heir, too
+	leaving    bool        // its host or its slot is taken away
+	asked      bool        // somebody wanted it to end
+	seen       bool        // it was in a view
+	heir       bool        // it was started for the place of another
+	told       bool        // that it waits for room in the run
 	slot       *slot
 	forget     func() // removes the record of its address; nil: there is none
 	lastStderr atomic.Pointer[string]
@@ -65,29 +68,31 @@ type job struct {
 	events chan connEvent
 	quit   chan struct{} // closed when nobody reads events any more
 
-	founded  bool           // others can join
-	restored string         // the checkpoint told of
-	door     int            // the worker whose address was told for joining
-	broken   bool           // the job failed as a whole, and said why
-	sig      syscall.Signal // that ended ringrun
-	halting  bool
-	gone     bool     // the job goes on without this launcher
-	over     bool     // a worker has reported that all is done
-	addrs    []string // of the newest view, or those to join
-	addrsOf  uint64   // its epoch
-	mourned  int      // dead workers whose places are not decided about
-	peersMu  sync.Mutex
-	sites    []*site
-	arrivals chan arrival
-	lists    chan []host
-	reach    func(context.Context, host) (*conn, error) // starts an agent
-	life     context.Context                            // ends with the job
-	endLife  context.CancelFunc
-	dialers  sync.WaitGroup
-	readers  sync.WaitGroup
-	agenda   *agenda
-	blocks   blockLog
-	page     string // where browsers see the run
+	founded   bool           // others can join
+	restored  string         // the checkpoint told of
+	door      int            // the worker whose address was told for joining
+	broken    bool           // the job failed as a whole, and said why
+	sig       syscall.Signal // that ended ringrun
+	halting   bool
+	gone      bool     // the job goes on without this launcher
+	over      bool     // a worker has reported that all is done
+	lingers   bool     // it has been said that the workers wait for others
+	spreading bool     // workers that still run are told how it has ended
+	addrs     []string // of the newest view, or those to join
+	addrsOf   uint64   // its epoch
+	mourned   int      // dead workers whose places are not decided about
+	peersMu   sync.Mutex
+	sites     []*site
+	arrivals  chan arrival
+	lists     chan []host
+	reach     func(context.Context, host) (*conn, error) // starts an agent
+	life      context.Context                            // ends with the job
+	endLife   context.CancelFunc
+	dialers   sync.WaitGroup
+	readers   sync.WaitGroup
+	agenda    *agenda
+	blocks    blockLog
+	page      string // where browsers see the run
 
 	lastFew      uint64      // the epoch of the last view that had too few peers
 	pointed      bool        // to ringrun doctor
@@ -251,6 +256,8 @@ func (j *job) exited(i int, e event) {
 	switch {
 	case e.Signal != 0:
 		p.state, how = killed, "killed by "+unix.SignalName(e.Signal)
+	case e.Status == 0 && p.over:
+		p.state = missed
 	case e.Status == 0:
 		p.state = finished
 		j.views.finished[p.id] = true

@@ -2,9 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"strings"
 	"sync"
 
 	"github.com/ringrun/ringrun/elastic"
+	"github.com/ringrun/ringrun/membership"
 )
 
 // report takes what a worker tells about its group.
@@ -22,6 +24,7 @@ func (j *job) report(i int, line []byte) {
 		For   string
 		Count int
 
+		Group   string
 		Retries uint64
 		Late    bool
 		Final   bool
@@ -57,6 +60,7 @@ func (j *job) report(i int, line []byte) {
 	case "restored":
 		j.tellRestored(i, r.File, r.Steps)
 	case "done":
+		j.spread(membership.End{Group: r.Group, Epoch: r.Epoch, Steps: r.Steps})
 		j.over = true
 		j.views.finished[p.id] = true
 		j.tellViews(false)
@@ -65,6 +69,13 @@ func (j *job) report(i int, line []byte) {
 		j.views.finished[p.id] = true
 		j.out.note("worker %d has left after step %d", i, r.Steps)
 		j.tellViews(false)
+	case "over":
+		j.over, p.over = true, true
+		j.views.finished[p.id] = true
+		j.out.note("worker %d comes when the run has ended, and has nothing to do any more; it had %s", i, count(int(r.Steps), "step"))
+		j.tellViews(false)
+	case "lingers":
+		j.tellLingers(r.Steps, r.Peers)
 	case "audit":
 		if err := j.audit.write(r.Record); err != nil {
 			j.out.note("-audit: %v", err)
@@ -94,6 +105,14 @@ func (j *job) tellFew(epoch uint64, n, want int) {
 	j.lastFew = epoch
 	j.tellViews(true)
 	j.out.note("%s in view %d, and -min-n is %d: nobody trains until there are more, for at most %v", count(n, "peer"), epoch, want, j.opts.minWait)
+}
+
+// tellLingers says once for whom the workers wait when all is done.
+func (j *job) tellLingers(steps uint64, ids []string) {
+	if !j.lingers && !j.halting {
+		j.lingers = true
+		j.out.note("all %d steps are done; waiting some seconds for %s, which may come back for the result", steps, strings.Join(j.views.names(ids), ", "))
+	}
 }
 
 // diverged says once what all peers report.

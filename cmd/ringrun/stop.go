@@ -98,10 +98,10 @@ func (j *job) verdict() error {
 	case n[failed] > 0:
 		j.out.note("the job failed: %d of %s failed", n[failed], count(places, "worker"))
 		return exitStatus(1)
-	case n[finished] < j.opts.minN:
+	case n[finished]+n[missed] < j.opts.minN:
 		j.out.note("the job failed: %s finished, -min-n is %d", count(n[finished], "worker"), j.opts.minN)
 		return exitStatus(1)
-	case n[killed]+n[dropped] > 0:
+	case n[killed]+n[dropped]+n[missed] > 0:
 		j.out.note("done: %d of %s finished", n[finished], count(places, "worker"))
 	}
 	return nil

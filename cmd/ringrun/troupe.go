@@ -138,8 +138,12 @@ func (tr *troupe) hears(a *actor, line []byte) {
 		tr.audit.Add(r.Step)
 		a.steps, a.sum = r.Steps, r.Sum
 	case "done":
-		a.done, a.steps = true, r.Steps
+		a.done, a.steps, a.sum = true, r.Steps, r.Sum
 		tr.stall.end()
+	case "lingers":
+		tr.stall.end()
+	case "over":
+		a.late, a.why = true, r.Error
 	case "failed":
 		a.why = r.Error
 	}

@@ -61,8 +61,8 @@ func (tr *troupe) verdict(played error) bool {
 	if played != nil {
 		add("%v", played)
 	}
-	tr.checkEnds(add)
-	if lost, err := tr.audit.Verify(""); err != nil {
+	end := tr.checkEnds(add)
+	if lost, err := tr.audit.Verify(end); err != nil {
 		add("%v", err)
 	} else if lost > 0 {
 		tr.out.note("%s committed by workers in their last moment alone, and made again by the others", count(lost, "step"))
@@ -102,9 +102,9 @@ func (tr *troupe) summary() string {
 }
 
 // checkEnds looks how each worker ended: those who were not struck must have
-// finished alike, unless they came when there was nobody any more.
-func (tr *troupe) checkEnds(add func(format string, args ...any)) {
-	finished := 0
+// finished alike, unless they came when there was nobody any more. It returns the
+// hash of what they hold at the end.
+func (tr *troupe) checkEnds(add func(format string, args ...any)) string {
 	var first *actor
 	for _, a := range tr.actors {
 		switch {
@@ -112,13 +112,13 @@ func (tr *troupe) checkEnds(add func(format string, args ...any)) {
 			add("worker %d left processes behind", a.number)
 		case a.struck != "" && !a.done:
 		case a.done:
-			if finished++; first == nil {
+			if first == nil {
 				first = a
 			}
-			if a.steps != first.steps || a.sum != first.sum && a.sum != "" && first.sum != "" {
+			if a.steps != first.steps || a.sum != first.sum {
 				add("worker %d ends with state %s after %d steps, worker %d with %s after %d", a.number, a.sum, a.steps, first.number, first.sum, first.steps)
 			}
-		case finished > 0 && tooLate(a.why) || tr.anyDone() && tooLate(a.why):
+		case tr.anyDone() && (a.late || tooLate(a.why)):
 			tr.out.note("worker %d came too late: %s", a.number, a.why)
 		default:
 			add("worker %d ended with %s: %s", a.number, a.status, a.why)
@@ -129,9 +129,11 @@ func (tr *troupe) checkEnds(add func(format string, args ...any)) {
 			}
 		}
 	}
-	if finished == 0 {
+	if first == nil {
 		add("no worker has finished")
+		return ""
 	}
+	return first.sum
 }
 
 func (tr *troupe) anyDone() bool {

@@ -105,7 +105,8 @@ func (l *viewLog) line(epoch uint64, peers []string) (string, bool) {
 	return line, true
 }
 
-func (l *viewLog) say(ids []string, one, many string) string {
+// names returns what peers are called in a line.
+func (l *viewLog) names(ids []string) []string {
 	names := make([]string, len(ids))
 	for i, id := range ids {
 		names[i] = id
@@ -113,6 +114,11 @@ func (l *viewLog) say(ids []string, one, many string) string {
 			names[i] = fmt.Sprintf("p%d", w)
 		}
 	}
+	return names
+}
+
+func (l *viewLog) say(ids []string, one, many string) string {
+	names := l.names(ids)
 	switch len(ids) {
 	case 0:
 		return ""

@@ -236,7 +236,7 @@ func (p *proc) last(kinds ...blackbox.Kind) (blackbox.Event, bool) {
 
 // left reports whether the process has ended its part by itself and well.
 func (p *proc) left() bool {
-	_, ok := p.last(blackbox.Done, blackbox.Drained)
+	_, ok := p.last(blackbox.Done, blackbox.Drained, blackbox.Over)
 	return ok
 }
 
@@ -292,6 +292,9 @@ func (x *exam) peer(p *proc) Peer {
 func (x *exam) fate(p *proc) string {
 	if _, ok := p.last(blackbox.Drained); ok {
 		return "drained"
+	}
+	if _, ok := p.last(blackbox.Over); ok {
+		return "came back when the run had ended"
 	}
 	if p.left() {
 		return "done"

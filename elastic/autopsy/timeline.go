@@ -131,6 +131,8 @@ func (x *exam) describe(e blackbox.Event) (text string, weight int) {
 		return fmt.Sprintf("done after step %d", e.Step), 1
 	case blackbox.Drained:
 		return fmt.Sprintf("left after step %d", e.Step), 1
+	case blackbox.Over:
+		return "came back" + about, 2
 	case blackbox.Failed:
 		return "ends with an error" + about, 2
 	}

@@ -46,6 +46,7 @@ const (
 	// The last event of a box whose peer has ended by itself.
 	Done    Kind = "done"
 	Drained Kind = "drained"
+	Over    Kind = "over"   // it came back when the run had ended
 	Failed  Kind = "failed" // Text says why
 )
 

@@ -8,7 +8,7 @@ import (
 )
 
 // StartChild starts the program of this test once more, for its TestChild alone and
-// with one more variable in its environment, and returns its standard input and
+// with more variables in its environment, and returns its standard input and
 // output. It is killed with the test.
 func StartChild(t testing.TB, env ...string) (child *exec.Cmd, in io.Writer, out io.Reader) {
 	t.Helper()

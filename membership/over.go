@@ -1,0 +1,130 @@
+package membership
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// When all members of a view have done all that was to be done, the run is over, for
+// everybody: no view of theirs can be followed by one that does more. Who has
+// finished says so to whoever asks, wants in, or was left out, until it leaves. One
+// that was stopped meanwhile finds the word among its packets when it goes on; one
+// that nobody could reach may hear it from its launcher (Node.Tell).
+//
+//	over      member → any             the run has ended in epoch e
+//
+// The epoch of this message is not the one that is being chosen.
+
+// An End says how a run has ended.
+type End struct {
+	Group string
+	Epoch uint64 // of the view whose members had done everything
+	Steps uint64 // as the layer above counts them
+}
+
+// An EndedError reports that the run has ended. Next returns it.
+type EndedError struct{ End }
+
+func (e *EndedError) Error() string {
+	return fmt.Sprintf("membership: the run has ended in view %d, after step %d", e.Epoch, e.Steps)
+}
+
+// seekTime is for how many ticks after Missing those who were left out are probed.
+const seekTime = 40
+
+// exclusionHold is how many ticks a peer that learns that it was left out reads on:
+// the word that the run is over may be next.
+const exclusionHold = 2
+
+// Finish says that all members of a view have done everything. From now on this
+// node tells everybody who may not know it.
+func (n *Node) Finish(e End) { n.ask(func(a *agreement) { a.finish(e) }) }
+
+// Tell passes on what a launcher knows: that the run has ended so. Unless this node
+// has finished itself, Next returns an EndedError.
+func (n *Node) Tell(e End) { n.ask(func(a *agreement) { a.hearEnd("", e) }) }
+
+// Missing returns who was left out of a view, and is not proven to be dead: it may
+// come back. Whoever asks makes the node look for proof.
+func (n *Node) Missing() []Peer {
+	got := make(chan []Peer, 1)
+	n.ask(func(a *agreement) {
+		a.seekTill = a.now + seekTime
+		got <- a.absent()
+	})
+	select {
+	case all := <-got:
+		return all
+	case <-n.quit:
+		return nil
+	}
+}
+
+func (a *agreement) finish(e End) {
+	if a.finished {
+		return
+	}
+	a.end, a.finished = &e, true
+	for _, p := range a.absent() {
+		a.sayOver(p)
+	}
+}
+
+// absent returns who was left out of this view or one before it, and may live.
+func (a *agreement) absent() []Peer {
+	var out []Peer
+	for _, id := range slices.Sorted(maps.Keys(a.missing)) {
+		out = append(out, a.missing[id])
+	}
+	return out
+}
+
+// missed takes up who is left out of a new view.
+func (a *agreement) missed(v View) {
+	for _, p := range v.LeftOut {
+		a.missing[p.ID] = p
+	}
+	for _, p := range v.members() {
+		delete(a.missing, p.ID)
+	}
+}
+
+func (a *agreement) sayOver(to Peer) {
+	a.out = append(a.out, message{
+		Kind: kindOver, Group: a.end.Group, From: a.self.ID, Addr: a.self.Addr, To: to.ID,
+		Epoch: a.end.Epoch, Steps: a.end.Steps, dest: to.Addr,
+	})
+}
+
+// remindOver says it again to those who may not have heard it.
+func (a *agreement) remindOver() {
+	for _, p := range slices.Concat(a.view.members(), a.absent()) {
+		if p.ID != a.self.ID && !a.dead[p.ID] && !a.leaving[p.ID] {
+			a.sayOver(p)
+		}
+	}
+}
+
+// hearEnd takes up the word that the run is over; from is a peer, or nobody.
+func (a *agreement) hearEnd(from string, e End) {
+	switch {
+	case a.view.Group != "" && e.Group != a.view.Group && !descends(e.Group, a.view.Group) && !descends(a.view.Group, e.Group):
+		a.foreign = e.Group
+	case a.finished:
+		if a.view.has(from) {
+			a.leaving[from] = true
+		}
+	default:
+		a.end = &e
+	}
+}
+
+// asksOn reports whether who says so does not know that the run is over.
+func (k kind) asksOn() bool {
+	switch k {
+	case kindJoin, kindAsk, kindRenew, kindPrepare, kindAccept:
+		return true
+	}
+	return false
+}
