@@ -62,11 +62,11 @@ type agreement struct {
 	former  []Peer
 	foreign string // a group other than ours that talked to us
 
-	excludedAt int             // tick at which we learned that we were left out
-	missing    map[string]Peer // who was left out of a view, and may live
-	seekTill   int             // tick until which they are probed
-	end        *End            // the run is over
-	finished   bool            // and we have seen to that ourselves
+	excludedAt int                 // tick at which we learned that we were left out
+	missing    map[string]absentee // who was left out of a view
+	seekTill   int                 // tick until which they are probed
+	end        *End                // the run is over
+	finished   bool                // and we have seen to that ourselves
 
 	quorum func(v View, dead, have ids) bool
 	near   func(meta []byte) string // see together; may be nil
@@ -84,7 +84,7 @@ func newAgreement(self Peer, found bool, prefer string, expect, expectTicks int)
 	a := &agreement{self: self, expect: expect, expectBy: expectTicks, quorum: quorum, grace: grace}
 	a.since, a.wantedAt, a.bereft, a.doubtAt = -1, -1, -1, -1
 	a.newcomers, a.heard = make(map[string]newcomer), make(map[string]int)
-	a.leaving, a.dead, a.missing = ids{}, ids{}, make(map[string]Peer)
+	a.leaving, a.dead, a.missing = ids{}, ids{}, make(map[string]absentee)
 	if found {
 		a.view = View{Epoch: 1, Group: self.ID, Peers: []Peer{self}, Prefer: prefer}
 		a.decided = true
@@ -215,7 +215,9 @@ func (a *agreement) setDead(id string) {
 	if len(a.leftOut) == 0 {
 		a.shutTill = 0
 	}
-	delete(a.missing, id)
+	if m, was := a.missing[id]; was && m.till == 0 {
+		a.missing[id] = absentee{m.peer, a.now + returnTime}
+	}
 	delete(a.newcomers, id)
 }
 

@@ -33,6 +33,17 @@ func (e *EndedError) Error() string {
 // seekTime is for how many ticks after Missing those who were left out are probed.
 const seekTime = 40
 
+// returnTime is for how many ticks a peer that was left out is missed after it is
+// proven that it has gone: it may be the same process under another ID that proves
+// that, and asks to be let in next.
+const returnTime = 40
+
+// An absentee was left out of a view.
+type absentee struct {
+	peer Peer
+	till int // the tick until which it is missed; 0: as long as it is not proven dead
+}
+
 // exclusionHold is how many ticks a peer that learns that it was left out reads on:
 // the word that the run is over may be next.
 const exclusionHold = 2
@@ -45,13 +56,13 @@ func (n *Node) Finish(e End) { n.ask(func(a *agreement) { a.finish(e) }) }
 // has finished itself, Next returns an EndedError.
 func (n *Node) Tell(e End) { n.ask(func(a *agreement) { a.hearEnd("", e) }) }
 
-// Missing returns who was left out of a view, and is not proven to be dead: it may
-// come back. Whoever asks makes the node look for proof.
+// Missing returns who may yet come: newcomers that wait to be let in, and who was left
+// out of a view and is not proven dead. Whoever asks makes the node look for proof.
 func (n *Node) Missing() []Peer {
 	got := make(chan []Peer, 1)
 	n.ask(func(a *agreement) {
 		a.seekTill = a.now + seekTime
-		got <- a.absent()
+		got <- slices.Concat(a.absent(), a.awaiting())
 	})
 	select {
 	case all := <-got:
@@ -73,9 +84,22 @@ func (a *agreement) finish(e End) {
 
 // absent returns who was left out of this view or one before it, and may live.
 func (a *agreement) absent() []Peer {
+	maps.DeleteFunc(a.missing, func(_ string, m absentee) bool { return m.till > 0 && a.now > m.till })
 	var out []Peer
 	for _, id := range slices.Sorted(maps.Keys(a.missing)) {
-		out = append(out, a.missing[id])
+		out = append(out, a.missing[id].peer)
+	}
+	return out
+}
+
+// awaiting returns the newcomers for whom there is room.
+func (a *agreement) awaiting() []Peer {
+	if a.view.full() {
+		return nil
+	}
+	var out []Peer
+	for _, id := range slices.Sorted(maps.Keys(a.newcomers)) {
+		out = append(out, a.newcomers[id].peer)
 	}
 	return out
 }
@@ -83,7 +107,7 @@ func (a *agreement) absent() []Peer {
 // missed takes up who is left out of a new view.
 func (a *agreement) missed(v View) {
 	for _, p := range v.LeftOut {
-		a.missing[p.ID] = p
+		a.missing[p.ID] = absentee{peer: p}
 	}
 	for _, p := range v.members() {
 		delete(a.missing, p.ID)
