@@ -127,7 +127,7 @@ func (s *stage) committed(p int) uint64 {
 // who end well; whoever does not says so; and if the fault is over soon all end
 // well.
 func TestEnd(t *testing.T) {
-	together := &batch{t: t, room: make(chan struct{}, 24)}
+	together := newBatch(t)
 	defer together.wait()
 	for i := range uint64(*endSeeds) {
 		seed := *endFirst + i
