@@ -260,7 +260,7 @@ func FromEnv() (Config, error) {
 		if err != nil || fd < 3 {
 			return Config{}, fmt.Errorf("elastic: RINGRUN_REPORT is %q, want a file descriptor from 3 on", s)
 		}
-		syscall.CloseOnExec(fd) // it is not for the program's children
+		closeOnExec(fd) // it is not for the program's children
 		c.Report = os.NewFile(uintptr(fd), "report")
 	}
 	return c, c.withDefaults().validate()

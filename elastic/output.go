@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"syscall"
 	"time"
 )
 
@@ -98,11 +97,7 @@ func (in *inspector) end(w http.ResponseWriter, r *http.Request) {
 	if g := in.group.Load(); g != nil {
 		g.report.ending(g.id())
 	}
-	s := syscall.SIGTERM
-	if r.FormValue("kill") != "" {
-		s = syscall.SIGKILL
-	}
-	if err := syscall.Kill(os.Getpid(), s); err != nil {
+	if err := endSelf(r.FormValue("kill") != ""); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 	}
 }

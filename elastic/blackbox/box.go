@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -71,9 +70,10 @@ func (b *Box) open() error {
 	}
 	defer f.Close()
 	if _, err = f.Write(make([]byte, Size)); err == nil {
-		b.data, err = syscall.Mmap(int(f.Fd()), 0, Size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+		b.data, err = mapFile(f)
 	}
 	if err != nil {
+		f.Close() // or some systems do not remove it
 		return errors.Join(err, os.Remove(b.name))
 	}
 	b.mapped = true
@@ -218,5 +218,5 @@ func (b *Box) Close() error {
 	}
 	data := b.data
 	b.data, b.mapped = b.copied(), false
-	return syscall.Munmap(data)
+	return unmap(data)
 }
