@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/ringrun/ringrun/allreduce"
-	"github.com/ringrun/ringrun/elastic/blackbox"
 )
 
 // Weights says how much goes into a step, counted in full passes: samples
@@ -181,8 +180,7 @@ func (g *Group) Commit(ctx context.Context, reduce func(c *allreduce.Comm, w Wei
 			return false, err
 		}
 		g.retries++
-		g.recorder.note(blackbox.Event{Kind: blackbox.Retried, Step: g.steps + 1, Epoch: gen.view.Epoch, Text: err.Error()})
-		g.tally.retried(g.steps)
+		g.report.retried(g.id(), gen.view.Epoch, g.steps, err)
 	}
 }
 

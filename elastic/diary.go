@@ -84,7 +84,7 @@ func (d *diary) after(number uint64) []Event {
 func (t *tally) heard(e event) {
 	note := Event{Kind: e.Event, Epoch: e.Epoch, Step: e.Steps, Peers: e.Peers, Text: e.For + e.File + e.Error}
 	switch e.Event {
-	case EventStalled, EventRestored, EventDiverged, EventDrained, EventSilent:
+	case EventStalled, EventRestored, EventDiverged, EventDrained, EventSilent, EventBroken, EventRetry:
 	case EventFew:
 		note.Text = fmt.Sprintf("at least %d are needed", e.Count)
 	case EventSlow:
@@ -96,5 +96,11 @@ func (t *tally) heard(e event) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	switch e.Event {
+	case EventBroken:
+		t.breaks++
+	case EventRetry:
+		t.retries++
+	}
 	t.diary.add(note)
 }

@@ -237,8 +237,7 @@ func (m *manager) broke(ctx context.Context) {
 	m.now = nil
 	m.changing()
 	if !g.over() && !g.retired(gen) && ctx.Err() == nil {
-		g.recorder.note(blackbox.Event{Kind: blackbox.RingBroke, Epoch: gen.view.Epoch, Text: errorText(gen.comm.Err())})
-		g.tally.broke(gen.view.Epoch, gen.comm.Err())
+		g.report.broke(g.id(), gen.view.Epoch, gen.comm.Err())
 		g.say(gen, "ring broke", zap.Uint64("epoch", gen.view.Epoch), zap.Error(gen.comm.Err()))
 		g.saySilent(gen)
 	}

@@ -110,6 +110,7 @@ func (r *recorder) heard(e event) {
 	kinds := map[string]blackbox.Kind{
 		"listening": blackbox.Named, "view": blackbox.View, "stalled": blackbox.Stalled, "diverged": blackbox.Diverged,
 		"silent": blackbox.Silent, "done": blackbox.Done, "drained": blackbox.Drained, "over": blackbox.Over, "failed": blackbox.Failed,
+		"broken": blackbox.RingBroke, "retry": blackbox.Retried,
 	}
 	k, ok := kinds[e.Event]
 	if r == nil || !ok {
@@ -117,6 +118,8 @@ func (r *recorder) heard(e event) {
 	}
 	out := blackbox.Event{Kind: k, Epoch: e.Epoch, Step: e.Steps, Peers: e.Peers, Text: cmp.Or(e.Error, e.For)}
 	switch {
+	case k == blackbox.Retried:
+		out.Step++ // the one that is made again
 	case k == blackbox.Named:
 		out.Peer, out.Text = e.ID, e.Addr
 	case k == blackbox.Silent && len(e.Peers) > 0:

@@ -141,6 +141,16 @@ func (r *report) stalled(id string, steps uint64, who []string, what string) {
 	r.send(event{Event: "stalled", ID: id, Steps: steps, Peers: who, For: what})
 }
 
+// broke says that a ring broke.
+func (r *report) broke(id string, epoch uint64, why error) {
+	r.send(event{Event: EventBroken, ID: id, Epoch: epoch, Error: errorText(why)})
+}
+
+// retried says that the step after so many is reduced again.
+func (r *report) retried(id string, epoch, steps uint64, why error) {
+	r.send(event{Event: EventRetry, ID: id, Epoch: epoch, Steps: steps, Error: errorText(why)})
+}
+
 // silent says that a peer has been given up, because nothing was heard of it.
 func (r *report) silent(id, who, why string) {
 	r.send(event{Event: "silent", ID: id, Peers: []string{who}, Error: why})

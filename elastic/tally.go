@@ -76,22 +76,11 @@ func (t *tally) add(s allreduce.Stats) {
 	t.received += s.Received
 }
 
-// count adds one to a number, and notes why.
-func (t *tally) count(n *uint64, e Event) {
+func (t *tally) saved(step uint64, file string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	*n++
-	t.diary.add(e)
-}
-
-func (t *tally) retried(step uint64) { t.count(&t.retries, Event{Kind: EventRetry, Step: step}) }
-
-func (t *tally) broke(epoch uint64, err error) {
-	t.count(&t.breaks, Event{Kind: EventBroken, Epoch: epoch, Text: err.Error()})
-}
-
-func (t *tally) saved(step uint64, file string) {
-	t.count(&t.checkpoints, Event{Kind: EventCheckpoint, Step: step, Text: file})
+	t.checkpoints++
+	t.diary.add(Event{Kind: EventCheckpoint, Step: step, Text: file})
 }
 
 // reading is what Prometheus is told.
