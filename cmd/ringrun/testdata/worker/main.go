@@ -31,6 +31,7 @@ var (
 	env      = flag.Bool("env", false, "print the environment")
 	long     = flag.Int("long", 0, "print a line of this length, and one without end")
 	failWhy  = flag.String("why", "", "report this failure")
+	missed   = flag.Bool("missed", false, "report that the run has ended without it, and exit with 0")
 )
 
 var (
@@ -93,6 +94,10 @@ func act() {
 	}
 	if *hang || *polite || *stubborn {
 		await()
+	}
+	if *missed {
+		tell(map[string]any{"event": "over", "id": self, "steps": 3, "error": "the run has ended"})
+		os.Exit(0)
 	}
 	if *failWhy != "" {
 		tell(map[string]any{"event": "failed", "error": *failWhy})
