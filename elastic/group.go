@@ -281,13 +281,16 @@ func (g *Group) end(ctx context.Context, gen *generation) (bool, error) {
 	return true, nil
 }
 
-// leave tells the others. It does not wait long for them.
+// leave tells the others. It does not wait long for them: somewhat longer at the end
+// of the run, when one that was cut off just then may still have to hear of it.
 func (g *Group) leave() {
-	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
-	defer cancel()
+	patience := leaveTimeout
 	if g.final != nil {
 		g.session.node.Finish(*g.final)
+		patience = max(patience, g.cfg.linger)
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
 	if err := g.session.node.Leave(ctx); err != nil {
 		g.cfg.Logger.Debug("leave", zap.Error(err))
 	}
