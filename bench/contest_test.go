@@ -36,10 +36,11 @@ func TestContestRefusesHalfElements(t *testing.T) {
 	}
 }
 
-func TestResidentPages(t *testing.T) {
-	for statm, want := range map[string]int{"310272 3120 2000 1 0 9000 0\n": 3120, "": 0, "1": 0, "1 x": 0} {
-		if got := residentPages(statm); got != want {
-			t.Errorf("%q: %d, want %d", statm, got, want)
+func TestKilobytes(t *testing.T) {
+	const rollup = "55a3-7ffd ---p 0 00:00 0 [rollup]\nRss:  1692 kB\nPss:   202 kB\nPss_Dirty: 116 kB\n"
+	for text, want := range map[string]float64{rollup: 202, "": 0, "Pss:": 0, "Pss: x kB\n": 0} {
+		if got := kilobytes(text, "Pss:"); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
 		}
 	}
 }

@@ -86,7 +86,7 @@ func (g *group) env(i int, founder string) []string {
 		"RINGRUN_MIN_N=1", // Serve itself measures with all peers or not at all
 		"RINGRUN_TRANSPORT="+g.Transport,
 		"RINGRUN_CODEC="+g.Codec,
-		"RINGRUN_SILENCE=5s", // peers may outnumber processors by far
+		"RINGRUN_SILENCE="+cmp.Or(os.Getenv("RINGRUN_SILENCE"), "5s"), // peers may outnumber processors by far
 		"RINGRUN_REPORT=3",
 	)
 	if g.Hosts > 0 {
