@@ -8,6 +8,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/ringrun/ringrun/allreduce/internal/simd"
 	"github.com/ringrun/ringrun/ring"
 )
 
@@ -34,7 +35,8 @@ type board struct {
 	ended  <-chan struct{}
 	quit   func() error // b.look
 	terms  terms
-	copier copier
+	stager copier // of vectors, to the stage
+	taker  copier // of results, from those who made them
 
 	// Of direct, by rank.
 	copied  []int
@@ -94,6 +96,8 @@ const nowhere = ^uint64(0)
 func newBoard(c *Comm, mem ring.Board) *board {
 	b := &board{c: c, mem: mem, ended: c.ring.Done(), filled: sync.NewCond(&c.mu), copied: make([]int, c.size), results: make([]Vector, c.size)}
 	b.quit, b.terms = b.look, newTerms(c.size)
+	b.stager = copier{way: simd.Stream, least: leastTry}
+	b.taker = copier{way: simd.Overwrite}
 	for rank := range c.size {
 		s := mem.Sheet(rank)
 		b.posts = append(b.posts, [2]*post{

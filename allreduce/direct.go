@@ -19,6 +19,8 @@ func (b *board) direct(w *Work) error {
 	block := blockLen(w)
 	lo, hi := ring.Chunk(w.x.len, n, me)
 	clear(b.copied)
+	b.taker.begin(b.turn, w.bytes)
+	defer b.taker.end()
 	for k := 0; lo+k*block < hi; k++ {
 		at := lo + k*block
 		simd.Claim(w.x.Slice(at, min(at+block, hi)).Bytes())
@@ -82,8 +84,10 @@ func (b *board) fetch(w *Work, rank, block int, progress uint64) error {
 			simd.Stream(to, from)
 			continue
 		}
-		simd.Claim(to)
-		copy(to, from)
+		if !b.taker.other {
+			simd.Claim(to)
+		}
+		b.taker.copy(to, from)
 	}
 	b.copied[rank] = ready
 	return nil

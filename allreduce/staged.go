@@ -16,8 +16,8 @@ import "github.com/ringrun/ringrun/ring"
 // part has copied all it needs from the one before.
 func (b *board) staged(w *Work) error {
 	s := b.newStaging(w)
-	b.copier.begin(b.turn, w.bytes)
-	defer b.copier.end()
+	b.stager.begin(b.turn, w.bytes)
+	defer b.stager.end()
 	for j := 0; j <= s.parts; j++ {
 		if j < s.parts {
 			s.fill(j)
@@ -79,7 +79,7 @@ func (s *staging) fill(j int) {
 	for d := 1; d < n; d++ {
 		owner := (me + d) % n
 		if lo, hi := s.cut(j, owner); lo < hi {
-			b.copier.copy(s.place(me, j, owner, hi-lo).Bytes(), s.w.x.Slice(lo, hi).Bytes())
+			b.stager.copy(s.place(me, j, owner, hi-lo).Bytes(), s.w.x.Slice(lo, hi).Bytes())
 		}
 	}
 	b.mem.Post(wordStaged, b.progress+uint64(j+1))

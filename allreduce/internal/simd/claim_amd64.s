@@ -12,3 +12,11 @@ again:
 	SUBQ $64, CX
 	JG   again
 	RET
+
+// func overwrite(dst, src *byte, n int)
+TEXT ·overwrite(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ src+8(FP), SI
+	MOVQ n+16(FP), CX
+	REP; MOVSB
+	RET

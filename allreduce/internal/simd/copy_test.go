@@ -26,3 +26,22 @@ func TestStream(t *testing.T) {
 		}
 	}
 }
+
+func TestOverwrite(t *testing.T) {
+	src := make([]byte, 5000)
+	for i := range src {
+		src[i] = byte(rand.Uint32())
+	}
+	for _, n := range []int{0, 1, 63, 64, 65, 700, 4097} {
+		for _, shift := range []int{0, 1, 63} {
+			dst := make([]byte, n+shift+100)
+			Overwrite(dst[shift:shift+n], src[shift:])
+			if !bytes.Equal(dst[shift:shift+n], src[shift:][:n]) {
+				t.Fatalf("%d bytes to %d came out different", n, shift)
+			}
+			if rest := dst[shift+n:]; !bytes.Equal(rest, make([]byte, len(rest))) {
+				t.Fatalf("wrote more than %d bytes", n)
+			}
+		}
+	}
+}
