@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 	"unsafe"
@@ -38,9 +39,12 @@ type board struct {
 	stager copier // of vectors, to the stage
 	taker  copier // of results, from those who made them
 
+	crowded bool // peers outnumber the processors of one of them
+
 	// Of direct, by rank.
-	copied  []int
-	results []Vector
+	copied   []int
+	results  []Vector // or their chunks, in the stages
+	borrowed bool     // the latter
 
 	// Guarded by c.mu.
 	busy   bool       // somebody has the turn
@@ -65,6 +69,7 @@ type board struct {
 //	384  reduced: blocks of our chunk that are complete
 //	512  done:    turns in which we have read all that we need
 //	640  gone:    one more than the turns we have completed, when there will be no more
+//	768  crowd:   1 if peers outnumber our processors
 //	4096 slots of even and odd turns, then stages of even and odd parts
 const (
 	postBytes   = 128
@@ -72,6 +77,7 @@ const (
 	wordReduced = 384
 	wordDone    = 512
 	wordGone    = 640
+	wordCrowd   = 768
 	slotsAt     = 4096
 	slotBytes   = 32 << 10
 	stagesAt    = slotsAt + 2*slotBytes
@@ -98,6 +104,9 @@ func newBoard(c *Comm, mem ring.Board) *board {
 	b.quit, b.terms = b.look, newTerms(c.size)
 	b.stager = copier{way: simd.Stream, least: leastTry}
 	b.taker = copier{way: simd.Overwrite}
+	if runtime.NumCPU() < c.size {
+		mem.Post(wordCrowd, 1)
+	}
 	for rank := range c.size {
 		s := mem.Sheet(rank)
 		b.posts = append(b.posts, [2]*post{

@@ -297,3 +297,41 @@ func TestBoardReducesInto(t *testing.T) {
 		g.close()
 	}
 }
+
+// TestBoardGivesBack: when a collective has returned, its vector belongs to the
+// caller again, who writes the operands of the next one there at once, whether
+// others have copied their results or not.
+func TestBoardGivesBack(t *testing.T) {
+	noLeaks(t)
+	const rounds = 200
+	for _, n := range []int{2, 3, 5} { // with more peers than processors somewhere
+		g := openShared(t, n, allreduce.Config{})
+		var vectors [][]allreduce.Vector // by rank
+		for rank := range n {
+			var mine []allreduce.Vector
+			for _, length := range []int{16 << 10, 10_001, 100_000, 200_000} {
+				mine = append(mine, g.inArena(rank, allreduce.Of(make([]int32, length))))
+			}
+			vectors = append(vectors, append(mine, allreduce.Of(make([]int32, 20_000))))
+		}
+		g.must(func(ctx context.Context, c *allreduce.Comm) error {
+			for i := range rounds {
+				v := vectors[c.Rank()][i*i%11%5]
+				x := allreduce.Elements[int32](v)
+				for k := range x {
+					x[k] = int32(i + k + c.Rank())
+				}
+				if err := c.AllReduce(ctx, v, allreduce.Sum); err != nil {
+					return err
+				}
+				for k, got := range x {
+					if want := int32(n*(i+k) + n*(n-1)/2); got != want {
+						return fmt.Errorf("%d peers, round %d, %d elements: %d at %d, want %d", n, i, len(x), got, k, want)
+					}
+				}
+			}
+			return nil
+		})
+		g.close()
+	}
+}

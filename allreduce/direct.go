@@ -10,7 +10,9 @@ import (
 // other chunks from their owners as their blocks are complete. A block of ours
 // is overwritten only when its owner has combined it, and nobody else reads it.
 // In the end all wait for each other: what is done with the vector then, others
-// must not see.
+// must not see. Where peers outnumber processors that wait costs more than some
+// bytes, and a chunk that fits is written to the stage of its owner as well, and
+// copied from there, which needs no wait: who takes the next turn has copied it.
 //
 // What a peer copies is still in the caches of the owner, and what it overwrites
 // has just been read by it.
@@ -18,13 +20,24 @@ func (b *board) direct(w *Work) error {
 	n, me := b.c.size, b.c.rank
 	block := blockLen(w)
 	lo, hi := ring.Chunk(w.x.len, n, me)
+	b.borrow(w)
 	clear(b.copied)
 	b.taker.begin(b.turn, w.bytes)
 	defer b.taker.end()
 	for k := 0; lo+k*block < hi; k++ {
 		at := lo + k*block
 		simd.Claim(w.x.Slice(at, min(at+block, hi)).Bytes())
-		b.terms.combine(w, me, at, min(at+block, hi), Vector{})
+		end := min(at+block, hi)
+		var also Vector
+		if b.borrowed {
+			also = b.results[me].Slice(at-lo, end-lo)
+		}
+		b.terms.combine(w, me, at, end, also)
+		if b.borrowed {
+			if err := b.complete(); err != nil {
+				return err
+			}
+		}
 		b.mem.Post(wordReduced, b.progress+uint64(k+1))
 		for d := 1; d < n; d++ {
 			rank := (me + d) % n
@@ -46,15 +59,43 @@ func (b *board) direct(w *Work) error {
 		}
 	}
 	b.progress += uint64(blocks(w, 0, block))
+	if b.borrowed {
+		return nil
+	}
 	return b.part()
+}
+
+// borrowBytes is the largest vector that goes through the stages to save a wait.
+const borrowBytes = 512 << 10
+
+// borrow settles whether results go through the stages, where each peer has its
+// chunk.
+func (b *board) borrow(w *Work) {
+	b.borrowed = b.crowded && w.bytes <= borrowBytes
+	if !b.borrowed {
+		return
+	}
+	for rank := range b.results {
+		lo, hi := ring.Chunk(w.x.len, b.c.size, rank)
+		b.results[rank] = over(b.mem.Sheet(rank)[stagesAt:], w.x.typ, hi-lo)
+	}
+}
+
+// complete reports whether all that was read so far counts: a peer that has left
+// may have changed it.
+func (b *board) complete() error {
+	for rank := range b.c.size {
+		if rank != b.c.rank && b.gone(rank) {
+			return b.missed(rank)
+		}
+	}
+	return nil
 }
 
 // part ends a turn in which others read from our vector and we from theirs.
 func (b *board) part() error {
-	for rank := range b.c.size {
-		if rank != b.c.rank && b.gone(rank) {
-			return b.missed(rank) // it may have changed what we have read
-		}
+	if err := b.complete(); err != nil {
+		return err
 	}
 	b.mem.Post(wordDone, b.turn)
 	for rank := range b.c.size {
@@ -76,10 +117,14 @@ func (b *board) fetch(w *Work, rank, block int, progress uint64) error {
 	}
 	ready := min(int(progress-b.progress), all)
 	lo, hi := ring.Chunk(w.x.len, b.c.size, rank)
+	base := 0 // of the results
+	if b.borrowed {
+		base = lo
+	}
 	from, to := lo+b.copied[rank]*block, min(lo+ready*block, hi)
 	for at := from; at < to; at += block {
 		end := min(at+block, to)
-		to, from := w.x.Slice(at, end).Bytes(), b.results[rank].Slice(at, end).Bytes()
+		to, from := w.x.Slice(at, end).Bytes(), b.results[rank].Slice(at-base, end-base).Bytes()
 		if w.bytes >= pastBytes {
 			simd.Stream(to, from)
 			continue

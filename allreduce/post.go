@@ -132,7 +132,20 @@ func (b *board) meet(w *Work) error {
 			return errTurn
 		}
 	}
+	if b.turn == 1 {
+		b.count()
+	}
 	return nil
+}
+
+// count settles, after the first turn has begun everywhere, whether there are
+// processors for all: the same on all peers.
+func (b *board) count() {
+	for rank := range b.c.size {
+		if b.mem.Peek(rank, wordCrowd) != 0 {
+			b.crowded = true
+		}
+	}
 }
 
 // differ opens a dispute with a peer whose post is not like ours.
