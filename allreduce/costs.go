@@ -103,11 +103,21 @@ func (k *Costs) cheapest(among []Algorithm, n, bytes int) Algorithm {
 		if a.whole() && n*bytes > wholeBytes || k.of(a).Step == 0 {
 			continue
 		}
-		if k.Time(a, n, bytes) <= k.Time(best, n, bytes) {
+		if k.fear(a, n, bytes) <= k.fear(best, n, bytes) {
 			best = a
 		}
 	}
 	return best
+}
+
+// fear is Time, and a part more for bytes beyond the largest probe that travel
+// whole: nothing overlaps there, and they leave the caches sooner.
+func (k *Costs) fear(a Algorithm, n, bytes int) time.Duration {
+	t := k.Time(a, n, bytes)
+	if last := probes[len(probes)-1]; a.whole() && bytes > last {
+		t += (t - k.Time(a, n, last)) / 4
+	}
+	return t
 }
 
 // Tune makes AllReduce and Start choose the algorithm by what things cost here,

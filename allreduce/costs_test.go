@@ -70,6 +70,27 @@ func TestSameChoice(t *testing.T) {
 	}
 }
 
+// TestGuess: where whole vectors were as fast as the ring at the largest size that
+// was measured, larger ones go round the ring.
+func TestGuess(t *testing.T) {
+	k := *gigabit
+	for i := range k {
+		k[i].Step = 1e3
+	}
+	g := openChords(t, 2, ringtest.Options{}, allreduce.Config{})
+	g.must(func(ctx context.Context, c *allreduce.Comm) error {
+		if _, err := c.Tune(ctx, &k); err != nil {
+			return err
+		}
+		for bytes, want := range map[int]allreduce.Algorithm{256 << 10: allreduce.Exchange, 1 << 20: allreduce.Ring} {
+			if got := c.Choice(allreduce.Of(make([]byte, bytes))); got != want {
+				return fmt.Errorf("%v for %d bytes, want %v", got, bytes, want)
+			}
+		}
+		return nil
+	})
+}
+
 // TestTune measures in virtual time, where only steps take any: the algorithm
 // of the fewest steps wins, whatever the size, until vectors are too large to be
 // held by all.
