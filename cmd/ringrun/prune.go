@@ -31,7 +31,21 @@ var hashName = regexp.MustCompile(`^[0-9a-f]{16}([0-9a-f]{48})?$`)
 // useCached keeps the folders of files from being pruned until release is called,
 // and prunes the cache that they are in.
 func useCached(files []string) (release func()) {
-	var held []*os.File
+	held := holdCached(files)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if len(held) > 0 {
+			_ = pruneCache(filepath.Dir(filepath.Dir(held[0].Name())), time.Now(), cacheDays, cacheBytes) // next time, then
+		}
+	}()
+	return func() {
+		<-done
+		letGo(held)
+	}
+}
+
+func holdCached(files []string) (held []*os.File) {
 	for _, name := range files {
 		dir := filepath.Dir(name)
 		if !hashName.MatchString(filepath.Base(dir)) {
@@ -46,18 +60,12 @@ func useCached(files []string) (release func()) {
 		_ = os.Chtimes(f.Name(), now, now)
 		held = append(held, f)
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if len(held) > 0 {
-			_ = pruneCache(filepath.Dir(filepath.Dir(held[0].Name())), time.Now(), cacheDays, cacheBytes) // next time, then
-		}
-	}()
-	return func() {
-		<-done
-		for _, f := range held {
-			f.Close()
-		}
+	return held
+}
+
+func letGo(held []*os.File) {
+	for _, f := range held {
+		f.Close()
 	}
 }
 

@@ -50,7 +50,7 @@ func TestPruneCache(t *testing.T) {
 		slices.Sort(all)
 		return strings.Join(all, "")
 	}
-	release := useCached([]string{used})
+	held := holdCached([]string{used})
 	for _, tt := range []struct {
 		limit int64
 		want  string
@@ -65,7 +65,7 @@ func TestPruneCache(t *testing.T) {
 			t.Errorf("limit %d: %s is left, want %s", tt.limit, got, tt.want)
 		}
 	}
-	release()
+	letGo(held)
 	if err := pruneCache(dir, now, 0, 0); err != nil {
 		t.Fatal(err)
 	}
