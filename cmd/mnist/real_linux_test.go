@@ -14,6 +14,7 @@ import (
 	"math"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -35,11 +36,22 @@ var built struct {
 }
 
 func TestMain(m *testing.M) {
+	heedSignals()
 	code := m.Run()
 	if built.dir != "" {
 		os.RemoveAll(built.dir)
 	}
 	os.Exit(code)
+}
+
+// heedSignals lets what this process starts hear of signals that are ignored here,
+// as in the background of a script.
+func heedSignals() {
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s) // a handler is not inherited
+		}
+	}
 }
 
 func binaries(t *testing.T) (launcher, program string) {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -28,9 +29,20 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	binDir = dir
+	heedSignals()
 	status := m.Run()
 	os.RemoveAll(dir)
 	os.Exit(status)
+}
+
+// heedSignals lets what this process starts hear of signals that are ignored here,
+// as in the background of a script.
+func heedSignals() {
+	for _, s := range []os.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		if signal.Ignored(s) {
+			signal.Notify(make(chan os.Signal, 1), s) // a handler is not inherited
+		}
+	}
 }
 
 var binDir string // until all tests have ended
