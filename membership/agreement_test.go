@@ -27,6 +27,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 //	release a b        … and arrives now, so far
 //	renew a            says that its view is of no more use
 //	leave c            wants to go
+//	finish a b         have seen all of their view do the last step, and go
 //	tick 20            time passes, 25 ms each
 //	settle             time passes until nothing happens any more
 //
@@ -188,6 +189,13 @@ func (w *world) one(name string, args []string) error {
 			w.deliver()
 		}
 		return nil
+	}
+	if name == "finish" {
+		name = "leave"
+		for _, a := range args {
+			p := w.peers[a].a
+			p.finish(End{Group: p.view.Group, Epoch: p.view.Epoch, Steps: 1})
+		}
 	}
 	for _, a := range args {
 		if err := w.about(name, w.peers[a]); err != nil {

@@ -20,6 +20,7 @@ func sayings() []message {
 		{Kind: kindJoin, From: "b", Addr: b.Addr, Newcomers: []Peer{b}},
 		from(message{Kind: kindLeave, Epoch: 3}),
 		from(message{Kind: kindRenew, Epoch: 3, Ballot: ballot{1, 0}}),
+		from(message{Kind: kindOver, Epoch: 3, Steps: 9}),
 		from(message{Kind: kindPrepare, Epoch: 3, Ballot: ballot{2, 0}}),
 		from(message{Kind: kindPromise, Epoch: 3, Ballot: ballot{2, 0}, Newcomers: []Peer{b}, Leaving: []string{"c"}}),
 		from(message{Kind: kindPromise, Epoch: 3, Ballot: ballot{2, 0}, Accepted: ballot{1, 1}, View: v}),

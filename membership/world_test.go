@@ -70,6 +70,7 @@ type actor struct {
 	stopped  bool
 	slept    int  // ticks since it was stopped
 	out      bool // excluded, and has noticed
+	ended    bool // it has been told that the run is over
 	leaving  bool
 	troubled bool // was stopped or cut at some time
 	until    int  // tick at which it ends; 0: open
@@ -381,6 +382,10 @@ func (w *world) flush(p *actor) {
 		p.out, p.until = true, w.now+1+w.n(30, 2)
 		w.saw("%s: excluded by %v", p.name, show(v))
 		w.checkExcluded(p)
+	}
+	if e := p.a.end; e != nil && !p.a.finished && !p.ended {
+		p.ended, p.out, p.until = true, true, w.now+2
+		w.saw("%s: the run has ended in view %d", p.name, e.Epoch)
 	}
 	dies := -1
 	if len(out) > 0 && w.chance(w.net.crash) {
