@@ -294,7 +294,11 @@ func boolFromEnv(name string) (bool, error) {
 
 // Run joins the group, calls train, and leaves. It returns the error of train,
 // or why the group could not be joined. When train returns nil, Run first waits
-// until all peers have committed the last step.
+// until all peers have committed the last step, and some seconds for one that was
+// left out and may come back for it.
+//
+// Run returns nil, too, when this peer was drained, or came when the run had ended
+// already: then its state is not that of the end, and Group.Drained is true.
 //
 // A peer that the others have given up, because it did not answer in time,
 // joins them again under a new ID; train does not notice more than a pause.

@@ -28,7 +28,7 @@ const (
 )
 
 // linger waits for peers that were left out, until each has come back, is proven to
-// be dead, or has had its time; or the generation ends.
+// be dead, or all have had their time; or the generation ends.
 func (g *Group) linger(ctx context.Context, gen *generation) {
 	tick := time.NewTicker(lingerCheck)
 	defer tick.Stop()
