@@ -172,7 +172,7 @@ func (s *stage) verify() {
 	s.c.wait()
 	var spared []*peer
 	for i, p := range s.c.peers {
-		if s.gone[i] || tooLate(p.err) {
+		if s.gone[i] || p.drained || tooLate(p.err) {
 			spared = append(spared, p)
 			t.Logf("%s ends with %v", p.id, p.err)
 		}
