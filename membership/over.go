@@ -99,7 +99,9 @@ func (a *agreement) awaiting() []Peer {
 	}
 	var out []Peer
 	for _, id := range slices.Sorted(maps.Keys(a.newcomers)) {
-		out = append(out, a.newcomers[id].peer)
+		if p := a.newcomers[id].peer; !p.Witness {
+			out = append(out, p)
+		}
 	}
 	return out
 }
@@ -107,7 +109,9 @@ func (a *agreement) awaiting() []Peer {
 // missed takes up who is left out of a new view.
 func (a *agreement) missed(v View) {
 	for _, p := range v.LeftOut {
-		a.missing[p.ID] = absentee{peer: p}
+		if !p.Witness { // which has no use for the result
+			a.missing[p.ID] = absentee{peer: p}
+		}
 	}
 	for _, p := range v.members() {
 		delete(a.missing, p.ID)
