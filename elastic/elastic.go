@@ -334,6 +334,7 @@ func Run(ctx context.Context, cfg Config, train func(ctx context.Context, g *Gro
 	}
 	report.listening(s.node.ID(), s.node.Addr())
 	g := newGroup(cfg, report, s, allreduce.Config{Codec: coder, SmallBytes: smallBytes})
+	g.startup = time.Since(processBegan)
 	g.arena, g.recorder, g.meter.box = arena, rec, rec
 	if cfg.Trace {
 		g.meter.trace.record()

@@ -19,7 +19,8 @@ const (
 	measureTimeout = 30 * time.Second // for what they measure on it first
 	expectTimeout  = 20 * time.Second // for all peers to start with
 	openPatience   = 20 * time.Second // for a peer that never had one
-	startTimeout   = 40 * time.Second // for the first peers to come together
+	startTimeout   = 40 * time.Second // for the first peers to come together; see startPatience
+	longestStartup = 10 * time.Minute // of a founder that is taken for what the others need
 	leaveTimeout   = 2 * time.Second
 	partTimeout    = time.Second
 	confirmTime    = 100 * time.Millisecond
@@ -30,12 +31,13 @@ const (
 // A Group is this peer's place among the others while it trains. Its methods
 // are for the goroutine that trains, except where they say otherwise.
 type Group struct {
-	cfg    Config
-	comm   allreduce.Config
-	report *report
-	meter  *meter
-	tally  *tally
-	arena  *shm.Arena // nil where there is no shared memory
+	cfg     Config
+	startup time.Duration // from the start of this process to Run
+	comm    allreduce.Config
+	report  *report
+	meter   *meter
+	tally   *tally
+	arena   *shm.Arena // nil where there is no shared memory
 
 	recorder *recorder
 

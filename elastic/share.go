@@ -63,8 +63,9 @@ func (g *Group) gather(ctx context.Context) error {
 	if g.veteran != "" || g.cfg.Size == 1 || !g.cfg.Membership.Found {
 		return nil
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout,
-		fmt.Errorf("elastic: no other peer came within %v, %d were to start", startTimeout, g.cfg.Size))
+	patience := startPatience(g.startup, g.cfg.Membership.JoinWait)
+	ctx, cancel := context.WithTimeoutCause(ctx, patience,
+		fmt.Errorf("elastic: no other peer came within %v, %d were to start", patience.Round(time.Second), g.cfg.Size))
 	defer cancel()
 	for {
 		g.mu.Lock()
@@ -81,6 +82,16 @@ func (g *Group) gather(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// processBegan is about when this process did.
+var processBegan = time.Now()
+
+// startPatience is how long a founder waits for the others, which are started when
+// it listens: each may read its data first, as long as the founder did or longer. A
+// scheduler may start them later still.
+func startPatience(startup, joinWait time.Duration) time.Duration {
+	return max(startTimeout+2*min(max(startup, 0), longestStartup), joinWait)
 }
 
 // share makes the peers of a new generation equal: each tells what it has, all
