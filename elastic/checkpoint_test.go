@@ -140,6 +140,9 @@ func (r *restart) finish(n int) uint64 {
 		mu.Lock()
 		defer mu.Unlock()
 		first = min(first, s.Step)
+		if told := p.g.meter.step(); told != s.Step {
+			r.t.Errorf("%s tells who asks that it has made %d steps, and has made %d", p.id, told, s.Step)
+		}
 		return p.g.keeper.wait()
 	}
 	for range n {

@@ -121,6 +121,14 @@ func (m *meter) step() uint64 {
 	return m.steps
 }
 
+// at says that so many steps have been committed, by others or in an earlier run:
+// their state was loaded.
+func (m *meter) at(steps uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.steps, m.last = steps, time.Time{}
+}
+
 // stepTime returns how long the last few steps took, 0 if there were none.
 func (m *meter) stepTime() time.Duration {
 	m.mu.Lock()

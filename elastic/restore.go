@@ -38,6 +38,7 @@ func (g *Group) restore() error {
 		}
 		k.last = h.Steps
 		g.next = step{} // a gradient that was computed before counts no more
+		g.meter.at(g.steps)
 		g.report.restored(g.id(), s.path, g.steps)
 		k.logger.Info("restored", zap.String("file", s.path), zap.Uint64("steps", g.steps))
 		return nil

@@ -43,7 +43,11 @@ func (g *Group) transfer(ctx context.Context, gen *generation, all []status, p p
 	}
 	have := g.partial
 	g.partial, g.viaRing = nil, false
-	return g.load(have.reader())
+	if err := g.load(have.reader()); err != nil {
+		return err
+	}
+	g.meter.at(g.steps)
+	return nil
 }
 
 // viaRing reports whether the state goes round the ring.
