@@ -66,7 +66,8 @@ two steps; 1 otherwise.
 func newCommand() *cli.Command {
 	progIsFirst := 1
 	flags := optionFlags()
-	return &cli.Command{
+	onMistake := func(_ context.Context, _ *cli.Command, err error, _ bool) error { return usageError{err} }
+	all := &cli.Command{
 		Name:                          "ringrun",
 		Usage:                         "start peers that train together",
 		UsageText:                     "ringrun [options] PROG [arguments of PROG]",
@@ -75,11 +76,9 @@ func newCommand() *cli.Command {
 		HideHelpCommand:               true,
 		EnableShellCompletion:         true,
 		CustomRootCommandHelpTemplate: helpHead + helpFlags(flags) + helpTail,
-		OnUsageError: func(_ context.Context, _ *cli.Command, err error, _ bool) error {
-			return usageError{err}
-		},
-		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // exitCode does that
-		Action:         launch,
+		OnUsageError:                  onMistake,
+		ExitErrHandler:                func(context.Context, *cli.Command, error) {}, // exitCode does that
+		Action:                        launch,
 		Commands: []*cli.Command{
 			statusCommand(),
 			topCommand(),
@@ -112,10 +111,16 @@ func newCommand() *cli.Command {
 			}},
 		},
 	}
+	for _, c := range all.Commands {
+		c.OnUsageError = onMistake
+	}
+	return all
 }
 
+// optionFlags are those of ringrun itself. Its commands have their own, and do not
+// take these for theirs.
 func optionFlags() []cli.Flag {
-	return append([]cli.Flag{
+	flags := append([]cli.Flag{
 		&cli.IntFlag{Name: "n", Usage: "start `N` workers (default: one, or one per slot of -H)"},
 		&cli.StringFlag{Name: "H", Usage: "start them on these `HOSTS`: name:slots,… by the system's ssh, without a password; " +
 			"[address]:slots for IPv6; localhost and this host's own name need no ssh (default: the nodes of the Slurm job we are in, " +
@@ -154,6 +159,21 @@ func optionFlags() []cli.Flag {
 		&cli.StringFlag{Name: "secret-file", Usage: "the run's secret is in this `FILE`, at least 16 bytes (default: RINGRUN_SECRET, " +
 			"in hex; else a fresh one, which later -join of the same user on this machine find by themselves)"},
 	}, append(checkpointFlags(), traceFlags()...)...)
+	for _, f := range flags {
+		switch f := f.(type) {
+		case *cli.StringFlag:
+			f.Local = true
+		case *cli.IntFlag:
+			f.Local = true
+		case *cli.BoolFlag:
+			f.Local = true
+		case *cli.DurationFlag:
+			f.Local = true
+		default:
+			panic(fmt.Sprintf("option %v of type %T", f.Names(), f))
+		}
+	}
+	return flags
 }
 
 // helpFlags lists the flags as they are written here: with one dash.
