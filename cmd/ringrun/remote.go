@@ -164,6 +164,20 @@ func inGroup(cmd *exec.Cmd) {
 // quote makes one word of s for a shell.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
+// shellWord quotes what a shell would not take as it is.
+func shellWord(s string) string {
+	plain := strings.Map(func(r rune) rune {
+		if strings.ContainsRune("/:=,+@%", r) {
+			return -1
+		}
+		return r
+	}, s)
+	if s == "" || shellSafe(plain) != plain {
+		return quote(s)
+	}
+	return s
+}
+
 // shellSafe keeps a file name readable there, and harmless.
 func shellSafe(name string) string {
 	return strings.Map(func(r rune) rune {

@@ -153,7 +153,24 @@ func (j *job) note(addr, prefix string) {
 	if j.cred.shared != "" {
 		how = " (elsewhere with the same secret)"
 	}
-	j.out.note("%sone more peer: ringrun -join %s %s%s", prefix, addr, j.opts.prog, how)
+	j.out.note("%sone more peer: %s%s", prefix, j.opts.joining(addr), how)
+}
+
+// joining is the command that starts one more peer of this run: with all that the
+// peers must have alike.
+func (o *options) joining(addr string) string {
+	words := []string{"ringrun", "-join", addr}
+	for _, f := range []struct{ name, value, usual string }{
+		{"-transport", o.transport, "auto"}, {"-tls", o.tls, "auto"}, {"-codec", o.codec, "raw"}, {"-batch-policy", o.batch, "constant"},
+	} {
+		if f.value != f.usual {
+			words = append(words, f.name, f.value)
+		}
+	}
+	for _, s := range append([]string{o.prog}, o.args...) {
+		words = append(words, shellWord(s))
+	}
+	return strings.Join(words, " ")
 }
 
 // found starts the others when the founder listens.
