@@ -2,13 +2,14 @@ package main
 
 import (
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// detachWait is how long a group may take to come together before the launcher
-// leaves it alone.
+// detachWait is how long a group may take to come together, once all its workers
+// listen, before the launcher leaves it alone.
 const detachWait = 30 * time.Second
 
 // detach makes the agent independent of the launcher and of the terminal.
@@ -24,6 +25,21 @@ func (a *agent) detach() {
 	}
 	a.detached = true
 }
+
+// mayLeave leaves the group alone when it has come together. What a program does
+// before its worker listens may take its time.
+func (j *job) mayLeave() {
+	switch {
+	case j.together():
+		j.leave()
+	case j.founded && !j.gathering && !slices.ContainsFunc(j.peers, (*peer).silent):
+		j.gathering = true
+		j.deadline.Reset(detachWait)
+	}
+}
+
+// silent reports whether a worker is still to tell where it listens.
+func (p *peer) silent() bool { return p.state == waiting || p.state == running && p.addr == "" }
 
 // together reports whether all workers that were started are in one view.
 func (j *job) together() bool {
@@ -52,7 +68,11 @@ func (j *job) leave() {
 		c.send(request{Detach: true})
 	}
 	addr := j.peers[j.door].addr
-	j.out.note("%s go on without this launcher; see ringrun status %s, and logs, top, stop", count(j.left(), "worker"), addr)
+	goOn := count(j.left(), "worker") + " go on"
+	if j.left() == 1 {
+		goOn = "1 worker goes on"
+	}
+	j.out.note("%s without this launcher; see ringrun status %s, and logs, top, stop", goOn, addr)
 	for _, c := range j.conns {
 		c.leave()
 	}

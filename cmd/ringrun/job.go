@@ -94,6 +94,7 @@ type job struct {
 	blocks    blockLog
 	page      string // where browsers see the run
 
+	gathering    bool        // all workers listen, and have so long to come together
 	lastFew      uint64      // the epoch of the last view that had too few peers
 	pointed      bool        // to ringrun doctor
 	lastDiverged string      // likewise
@@ -139,8 +140,8 @@ func (j *job) run(signals <-chan syscall.Signal) error {
 		select {
 		case e := <-j.events:
 			j.handle(e)
-			if j.opts.detach && !j.halting && j.together() {
-				j.leave()
+			if j.opts.detach && !j.halting {
+				j.mayLeave()
 			}
 		case s := <-signals:
 			j.interrupt(s)

@@ -194,12 +194,12 @@ func (j *job) found(addr string) {
 }
 
 // grouped takes up that there is a group to join: nobody waits for the founder any
-// more, but who wants to leave the group alone waits until it has come together.
+// more, but who wants to leave the group alone waits for all workers.
 func (j *job) grouped() {
 	j.founded = true
 	j.deadline.Stop()
 	if j.opts.detach {
-		j.deadline.Reset(detachWait)
+		j.deadline.Reset(foundAfter)
 	}
 }
 
