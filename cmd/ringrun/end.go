@@ -54,7 +54,7 @@ func (a *asker) stop(ctx context.Context, out *printer, grace time.Duration) err
 			out.note("killing %s", count(len(left), "peer"))
 		}
 	}
-	return fmt.Errorf("%s still answer", count(len(left), "peer"))
+	return fmt.Errorf("%s cannot be killed, or cannot be reached", count(len(left), "peer"))
 }
 
 // awaitEnd waits until no peer listens any more, and returns those that do when

@@ -140,6 +140,8 @@ func (p *forecast) given(c *cli.Command) (err error) {
 		return usagef("-params: how many parameters has the model? -params 25M, say, or -from a run that has it")
 	case s.Compute == 0:
 		return usagef("-compute: what does a step take one peer? -compute 180ms, say, or -from a run")
+	case s.Peers > s.Slots && s.Link.Bandwidth == 0 && c.IsSet("from"):
+		return usagef("-bandwidth: what will the links between the hosts carry? The peers of -from share the memory of one, so it is not known: 1Gbit, say; or -links")
 	case s.Peers > s.Slots && s.Link.Bandwidth == 0:
 		return usagef("-bandwidth: what do the links between the hosts carry? 1Gbit, say; or -links, or -from")
 	}
