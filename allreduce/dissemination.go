@@ -125,40 +125,22 @@ func (d *wheel) arrived(step *spoke) bool {
 	return have == d.w.c.size
 }
 
-// chainBytes is how much of a chunk is combined at a time; two pieces of it
-// should stay in cache.
-const chainBytes = 8 << 10
-
 // combine makes the result of all vectors: of chunk i in the order i+1, i+2, …,
 // i. The vectors themselves stay as they are: some are still being sent.
 func (d *wheel) combine() {
 	w := d.w
-	piece := max(1, chainBytes/d.size)
-	acc, next := w.c.buffers.get(piece*d.size), w.c.buffers.get(piece*d.size)
-	for i := range w.c.size {
-		lo, hi := ring.Chunk(d.block, w.c.size, i)
-		for at := lo; at < hi; at += piece {
-			d.chain(i, at, min(at+piece, hi), acc, next)
+	n := w.c.size
+	t := newTerms(n)
+	for i := range n {
+		lo, hi := ring.Chunk(d.block, n, i)
+		if lo == hi {
+			continue
 		}
+		for k := range n {
+			t.order[k] = over(d.of(i+1+k), w.x.typ, d.block).Slice(lo, hi)
+		}
+		t.reduce(w, w.x.Slice(lo, hi), Vector{})
 	}
-	w.c.buffers.put(acc)
-	w.c.buffers.put(next)
-}
-
-// chain combines the elements from lo to hi, of chunk i. What has been combined
-// so far is the left operand.
-func (d *wheel) chain(i, lo, hi int, acc, next []byte) {
-	w := d.w
-	bytes := (hi - lo) * d.size
-	acc, next = acc[:bytes], next[:bytes]
-	copy(acc, d.of(i + 1)[lo*d.size:])
-	for k := 2; k <= w.c.size; k++ {
-		copy(next, d.of(i + k)[lo*d.size:])
-		merge(w.op, over(next, w.x.typ, hi-lo), over(acc, w.x.typ, hi-lo))
-		acc, next = next, acc
-	}
-	w.leave(over(acc, w.x.typ, hi-lo))
-	copy(w.x.Slice(lo, hi).Bytes(), acc)
 }
 
 // of returns the vector of a rank.
