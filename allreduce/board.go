@@ -27,6 +27,9 @@ import (
 //	in the arenas        see direct
 //	elsewhere            see staged
 //
+// That is an all-reduce; see shares for a reduce-scatter, and spread for an
+// all-gather and a broadcast.
+//
 // Nothing else of the Comm knows of the board, but that its collectives have
 // their place among the numbers of all. What ends the ring ends the turn.
 type board struct {
@@ -119,7 +122,16 @@ func newBoard(c *Comm, mem ring.Board) *board {
 
 // takes reports whether the work is done on the board: the same on all peers.
 func (b *board) takes(w *Work) bool {
-	return b != nil && w.kind == allReduce && w.codec == nil && (w.algorithm == Auto || w.algorithm == Shared)
+	if b == nil || w.codec != nil {
+		return false
+	}
+	switch w.kind {
+	case allReduce:
+		return w.algorithm == Auto || w.algorithm == Shared
+	case allGather, reduceScatter, broadcast:
+		return w.algorithm == Auto
+	}
+	return false
 }
 
 // allReduce does an all-reduce in the caller's goroutine, without taking memory,
@@ -265,7 +277,7 @@ var errTurn = errors.New("allreduce: the turn has failed")
 func (b *board) do(w *Work) error {
 	b.turn++
 	b.work = w
-	err := b.reduce(w)
+	err := b.turnOf(w)
 	b.work = nil
 	if err == nil {
 		return nil
@@ -277,6 +289,16 @@ func (b *board) do(w *Work) error {
 	b.turn--
 	b.depart()
 	return err
+}
+
+func (b *board) turnOf(w *Work) error {
+	switch w.kind {
+	case allGather, broadcast:
+		return b.spread(w)
+	case reduceScatter:
+		return b.shares(w)
+	}
+	return b.reduce(w)
 }
 
 // depart tells the others that we take part in no further turn. From then on our

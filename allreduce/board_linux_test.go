@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -312,7 +313,7 @@ func TestBoardGivesBack(t *testing.T) {
 			for _, length := range []int{16 << 10, 10_001, 100_000, 200_000} {
 				mine = append(mine, g.inArena(rank, allreduce.Of(make([]int32, length))))
 			}
-			vectors = append(vectors, append(mine, allreduce.Of(make([]int32, 20_000))))
+			vectors = append(vectors, append(mine, allreduce.Of(make([]int32, 400_000))))
 		}
 		g.must(func(ctx context.Context, c *allreduce.Comm) error {
 			for i := range rounds {
@@ -321,12 +322,28 @@ func TestBoardGivesBack(t *testing.T) {
 				for k := range x {
 					x[k] = int32(i + k + c.Rank())
 				}
-				if err := c.AllReduce(ctx, v, allreduce.Sum); err != nil {
+				lo, hi := 0, len(x)
+				sum := func(k int) int32 { return int32(n*(i+k) + n*(n-1)/2) }
+				var want func(k int) int32
+				var err error
+				switch i % 4 {
+				case 0:
+					err, want = c.AllReduce(ctx, v, allreduce.Sum), sum
+				case 1:
+					err, want = c.ReduceScatter(ctx, v, allreduce.Sum, nil), sum
+					lo, hi = c.Part(len(x))
+				case 2:
+					err, want = c.Broadcast(ctx, v, i%n), func(k int) int32 { return int32(i + k + i%n) }
+				case 3:
+					err = c.AllGather(ctx, v, nil)
+					want = func(k int) int32 { return int32(i + k + owner(k, len(x), n)) }
+				}
+				if err != nil {
 					return err
 				}
-				for k, got := range x {
-					if want := int32(n*(i+k) + n*(n-1)/2); got != want {
-						return fmt.Errorf("%d peers, round %d, %d elements: %d at %d, want %d", n, i, len(x), got, k, want)
+				for k := lo; k < hi; k++ {
+					if x[k] != want(k) {
+						return fmt.Errorf("%d peers, round %d, %d elements: %d at %d, want %d", n, i, len(x), x[k], k, want(k))
 					}
 				}
 			}
@@ -334,4 +351,62 @@ func TestBoardGivesBack(t *testing.T) {
 		})
 		g.close()
 	}
+}
+
+// TestBoardParts: what moves parts goes over the board as well, small, with the
+// vectors of none, some and all in the arenas, and whatever the parts. What a
+// peer does not own, and no result, stays as it was.
+func TestBoardParts(t *testing.T) {
+	noLeaks(t)
+	for _, n := range []int{2, 3, 5} {
+		g := openShared(t, n, allreduce.Config{})
+		r := rand.New(rand.NewPCG(5, uint64(n)))
+		for _, length := range []int{0, 1, 5, 3001, 30_001, 150_001} {
+			for _, in := range []int{0, 1, n} {
+				for _, kind := range []string{"broadcast", "all-gather", "reduce-scatter"} {
+					x, root := draw(r, n, length), r.IntN(n)
+					parts, bounds := cuts(r, n, length)
+					before := g.comms[0].Stats().Frames
+					g.must(func(ctx context.Context, c *allreduce.Comm) error {
+						v := allreduce.Of(slices.Clone(x[c.Rank()]))
+						if c.Rank() < in {
+							v = g.inArena(c.Rank(), v)
+						}
+						lo, hi := bounds[c.Rank()], bounds[c.Rank()+1]
+						var err error
+						want := slices.Clone(x[c.Rank()])
+						switch kind {
+						case "broadcast":
+							err, want = c.Broadcast(ctx, v, root), x[root]
+						case "all-gather":
+							err, want = c.AllGather(ctx, v, parts), gathered(x, bounds)
+						default:
+							err = c.ReduceScatter(ctx, v, allreduce.Sum, parts)
+							for i := lo; i < hi; i++ {
+								want[i] = chain(x, allreduce.Sum, c.Rank(), i)
+							}
+						}
+						if err != nil {
+							return err
+						}
+						return same(fmt.Sprintf("%s, %d peers, %d in arenas, parts %v", kind, n, in, parts), allreduce.Elements[float64](v), want)
+					})
+					if after := g.comms[0].Stats().Frames; after != before {
+						t.Fatalf("%s: %d frames were sent", kind, after-before)
+					}
+				}
+			}
+		}
+		g.close()
+	}
+}
+
+// owner returns the rank whose part of a vector an element is in.
+func owner(k, length, n int) int {
+	for rank := range n {
+		if _, hi := ring.Chunk(length, n, rank); k < hi {
+			return rank
+		}
+	}
+	return n
 }

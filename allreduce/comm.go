@@ -34,6 +34,9 @@
 //	Send, Recv                  n         S, if it is between them
 //	Barrier                     n-1       empty frames; with chords log2 n
 //
+// Where peers share the memory of a host AllReduce, ReduceScatter, AllGather and
+// Broadcast send nothing, unless there is a codec: see board.go.
+//
 // Steps overlap: a frame goes on the moment it is merged, so a long vector takes
 // the time of its bytes, and the steps only that of their frames.
 package allreduce

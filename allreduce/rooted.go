@@ -6,7 +6,8 @@ import "context"
 // the others have it.
 //
 // The vector runs down the ring in frames: size-1 steps, and every peer but the
-// last sends it once. It is never encoded.
+// last sends it once. Where peers share memory they copy it from the root's. It is
+// never encoded.
 func (c *Comm) Broadcast(ctx context.Context, x Vector, root int) error {
 	w, err := c.rooted("broadcast from", broadcast, x, nil, root)
 	return c.runIf(ctx, w, err)
