@@ -22,6 +22,7 @@ type gate struct {
 	woken [1]syscall.EpollEvent
 	look  func(ep uintptr) bool
 	err   error // of the system call that arms
+	shut  bool  // nobody may wait any more, but the last; guarded by mu
 }
 
 func newGate(fd int, ready uint32) (*gate, error) {
@@ -56,6 +57,14 @@ const oneShot = 1 << 30 // syscall.EPOLLONESHOT
 func (g *gate) wait() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.shut {
+		return os.ErrDeadlineExceeded
+	}
+	return g.sleep()
+}
+
+// sleep is wait of whoever has the gate for itself.
+func (g *gate) sleep() error {
 	g.armed = false
 	if err := g.raw.Read(g.look); err != nil {
 		return err
@@ -78,6 +87,16 @@ func (g *gate) check(ep uintptr) bool {
 
 // kick sets the time from which on wait fails.
 func (g *gate) kick(at time.Time) { g.file.SetDeadline(at) }
+
+// keep takes the gate from all others, who were kicked, until a time at which sleep
+// fails. A kick is forgotten when a later time is set: who was kicked and has not
+// woken yet, or was about to wait, must be out of here before that.
+func (g *gate) keep(until time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut = true
+	g.file.SetDeadline(until)
+}
 
 // close ends the gate. Nobody may be waiting.
 func (g *gate) close() {

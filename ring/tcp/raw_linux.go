@@ -22,6 +22,7 @@ type rawLink struct {
 	peer       string
 	addr       net.Addr
 	background func(func()) bool
+	patience   time.Duration // see linger
 	once       sync.Once
 	closed     atomic.Bool
 
@@ -64,7 +65,7 @@ func (t *Transport) direct(conn *net.TCPConn, s *seal, e ring.Edge) ring.Link {
 	if err != nil || fd < 0 {
 		return nil
 	}
-	l := &rawLink{fd: fd, peer: e.Peer, addr: conn.RemoteAddr(), background: t.lobby.Background, seal: s}
+	l := &rawLink{fd: fd, peer: e.Peer, addr: conn.RemoteAddr(), background: t.lobby.Background, patience: t.linger, seal: s}
 	if l.readable, err = newGate(fd, syscall.EPOLLIN|syscall.EPOLLRDHUP); err == nil {
 		if l.writable, err = newGate(fd, syscall.EPOLLOUT); err == nil {
 			conn.Close()
@@ -306,11 +307,11 @@ func (l *rawLink) settle() {
 func (l *rawLink) linger() {
 	l.settle()
 	defer l.release()
-	l.readable.kick(time.Now().Add(lingerTime))
+	l.readable.keep(time.Now().Add(l.patience))
 	for {
 		switch n, no := recv(l.fd, l.room[:]); {
 		case no == syscall.EAGAIN:
-			if l.readable.wait() != nil {
+			if l.readable.sleep() != nil {
 				return
 			}
 		case no == syscall.EINTR:

@@ -63,9 +63,10 @@ type RefusedError = lobby.RefusedError
 
 // Transport opens links over TCP.
 type Transport struct {
-	cfg   Config
-	plain bool // leave connections to the netpoller
-	lobby *lobby.Lobby
+	cfg    Config
+	plain  bool          // leave connections to the netpoller
+	linger time.Duration // how long a link that polls waits for the other end to close
+	lobby  *lobby.Lobby
 }
 
 // Listen binds the port and starts to answer. Close ends that.
@@ -77,7 +78,7 @@ func Listen(cfg Config) (*Transport, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tcp: bind %s: %w", cfg.Bind, err)
 	}
-	return &Transport{cfg: cfg, lobby: lobby.Open(cfg.lobby(), ln)}, nil
+	return &Transport{cfg: cfg, linger: lingerTime, lobby: lobby.Open(cfg.lobby(), ln)}, nil
 }
 
 // Addr returns the bound address.
