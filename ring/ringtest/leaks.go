@@ -16,7 +16,7 @@ func CheckLeaks(t testing.TB) {
 	t.Cleanup(func() {
 		t.Helper()
 		var left []string
-		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+		for end := time.Now().Add(patience); time.Now().Before(end); {
 			left = left[:0]
 			for id, stack := range goroutines() {
 				if _, old := before[id]; !old && ours(stack) {

@@ -73,7 +73,7 @@ func openRings(t *testing.T, ts []ring.Transport, epoch uint64) []*ring.Ring {
 	var all sync.WaitGroup
 	for i := range ts {
 		all.Go(func() {
-			rings[i], errs[i] = ring.Open(ctx, ring.Config{Self: peers[i], Peers: peers, Epoch: epoch, Transport: ts[i]})
+			rings[i], errs[i] = ring.Open(ctx, ring.Config{Self: peers[i], Peers: peers, Epoch: epoch, Transport: ts[i], Silence: patience})
 		})
 	}
 	all.Wait()

@@ -60,7 +60,7 @@ func openRing(t *testing.T, self, other string, p pipe) *ring.Ring {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { tr.Close() })
-	r, err := ring.Open(testContext(t, patience), ring.Config{Self: self, Peers: []string{"a", "b"}, Epoch: 1, Transport: tr})
+	r, err := ring.Open(testContext(t, patience), ring.Config{Self: self, Peers: []string{"a", "b"}, Epoch: 1, Transport: tr, Silence: 3 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,6 +38,8 @@ type link struct {
 	shut  func() // closes conn, in the background
 	once  sync.Once
 
+	linger time.Duration
+
 	ended chan struct{} // closed when the other side has closed, or is lost
 	endMu sync.Mutex    // guards the closing of ended
 	wg    sync.WaitGroup
@@ -56,6 +58,8 @@ func (t *Transport) newLink(c *conn, ch channel, e ring.Edge) *link {
 		in:    newQueue(),
 		out:   newWindow(flightFor(c.roundTrip()), c.data.BufferedAmount),
 		ended: make(chan struct{}),
+
+		linger: t.linger,
 	}
 	l.shut = func() {
 		t.retire(func() {
@@ -151,7 +155,7 @@ func (l *link) finish() {
 	if _, err := l.ch.WriteDataChannel([]byte{controlFin}, true); err != nil {
 		return
 	}
-	patience := time.NewTimer(linger)
+	patience := time.NewTimer(l.linger)
 	defer patience.Stop()
 	for l.conn.data.BufferedAmount() > 0 {
 		select {

@@ -90,6 +90,7 @@ type Transport struct {
 	notes  chan note          // what receive and Dial have to say without waiting
 	cancel context.CancelFunc // ends receive and post
 	loops  sync.WaitGroup     // receive and post
+	linger time.Duration
 
 	mu      sync.Mutex
 	closed  error                      // not nil after Close, or when the Signaler failed
@@ -115,6 +116,7 @@ func New(cfg Config) (*Transport, error) {
 		mail:    newMailbox(),
 		notes:   make(chan note, 64), // a burst from all lanes of both neighbours
 		cancel:  cancel,
+		linger:  linger,
 		calls:   make(map[*call]struct{}),
 		closing: make(map[chan struct{}]struct{}),
 	}

@@ -204,10 +204,15 @@ func TestSleepers(t *testing.T) {
 	dl := d.(*link)
 	awaitSleep(t, dl, wordFull)
 	awaitSleep(t, dl, wordHungry)
-	used := cpuTime(t)
-	<-time.After(500 * time.Millisecond)
-	if used = cpuTime(t) - used; used > 50*time.Millisecond {
-		t.Errorf("two sleepers burnt %v in half a second", used)
+	const window = 100 * time.Millisecond
+	least := time.Minute
+	for range 5 { // others may burn something now and then, sleepers would always
+		used := cpuTime(t)
+		<-time.After(window)
+		least = min(least, cpuTime(t)-used)
+	}
+	if least > window/10 {
+		t.Errorf("two sleepers burn %v in %v", least, window)
 	}
 	if err := ringtest.Receive(a, 10, make([]byte, len(body))); err != nil { // more than the ring holds: the sender must have woken
 		t.Error(err)
@@ -219,20 +224,21 @@ func TestSleepers(t *testing.T) {
 		t.Error(err)
 	}
 	awaitSleep(t, dl, wordFull)
-	begin := time.Now()
 	a.Close()
-	if err := <-sent; !errors.Is(err, syscall.EPIPE) {
-		t.Errorf("sender: %v, want EPIPE", err)
-	}
-	if took := time.Since(begin); took > 100*time.Millisecond {
-		t.Errorf("the sender woke after %v", took)
+	select {
+	case err := <-sent:
+		if !errors.Is(err, syscall.EPIPE) {
+			t.Errorf("sender: %v, want EPIPE", err)
+		}
+	case <-time.After(patience):
+		t.Error("the sender sleeps on")
 	}
 }
 
 // awaitSleep waits until the link says that it sleeps.
 func awaitSleep(t *testing.T, l *link, word int) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); l.out.word(word).Load() == 0 || l.out.word(word).Load()&1 == dozes; runtime.Gosched() {
+	for end := time.Now().Add(patience); l.out.word(word).Load() == 0 || l.out.word(word).Load()&1 == dozes; runtime.Gosched() {
 		if time.Now().After(end) {
 			t.Fatal("nobody sleeps")
 		}
@@ -253,7 +259,7 @@ func TestDialSaysWhatWentWrong(t *testing.T) {
 	p0 := group(t, 1, func(_ int, cfg *Config) {
 		cfg.Resolve = func(string) (string, error) { return "@ringrun-nobody", nil }
 	})[0]
-	err := dial(t, p0, 1)
+	err := dial(t, p0, 1, time.Second)
 	for _, want := range []string{"p1", "@ringrun-nobody", "refused", "deadline"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not mention %q", err, want)

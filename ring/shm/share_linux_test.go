@@ -25,7 +25,7 @@ func boards(t *testing.T, ts []*Transport, epoch uint64) []ring.Board {
 	var wait sync.WaitGroup
 	for i, tr := range ts {
 		wait.Go(func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			b, err := tr.Share(ctx, peers, ring.Edge{Self: tr.cfg.ID, Epoch: epoch, Lane: 80})
 			if err != nil {
@@ -146,7 +146,7 @@ func TestAwait(t *testing.T) {
 	if _, err := all[0].Await(1, 64, 100, quit); !errors.Is(err, errStop) {
 		t.Errorf("%v, want what quit says", err)
 	}
-	if d := time.Since(begin); d > time.Second {
+	if d := time.Since(begin); d > patience {
 		t.Errorf("it took %v to ask quit", d)
 	}
 	all[1].Post(64, 100)

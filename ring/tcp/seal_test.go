@@ -1,6 +1,7 @@
 package tcp
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -233,17 +234,28 @@ func (f *forger) Write(b []byte) (int, error) {
 // certificates gets no link.
 func TestOtherAuthority(t *testing.T) {
 	ringtest.CheckLeaks(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var addr string
+	tries := 0
 	ts := group(t, 2, func(i int, cfg *Config) {
 		if always(i, cfg); i == 0 {
 			cfg.TLS = newTLS()
+			cfg.Resolve = func(string) ([]string, error) {
+				if tries++; tries == 3 { // two have failed, and so would all others
+					cancel()
+				}
+				return []string{addr}, nil
+			}
 		}
 	})
+	addr = ts[1].Addr()
 	accepted := make(chan error, 1)
 	go func() {
 		_, err := ts[1].Accept(t.Context(), ring.Edge{Self: "p1", Peer: "p0", Epoch: 1})
 		accepted <- err
 	}()
-	if err := dial(t, ts[0], 1); err == nil || !strings.Contains(err.Error(), "certificate") {
+	if _, err := ts[0].Dial(ctx, ring.Edge{Self: "p0", Peer: "p1", Epoch: 1}); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("got %v, want an error about a certificate", err)
 	}
 	ts[1].Close()

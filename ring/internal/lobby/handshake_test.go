@@ -16,10 +16,13 @@ import (
 	"github.com/ringrun/ringrun/ring/ringtest"
 )
 
-// dial lets from dial p1 in the given epoch, for at most a second.
+// patience is for what takes milliseconds on a machine that has time for us.
+const patience = 30 * time.Second
+
+// dial lets from dial p1 in the given epoch, until it succeeds or is refused.
 func dial(t *testing.T, from *guest, epoch uint64) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	conn, err := from.dial(ctx, ring.Edge{Self: from.cfg.ID, Peer: "p1", Epoch: epoch})
 	if err == nil {
@@ -47,13 +50,12 @@ func TestRefusal(t *testing.T) {
 					tt.change(g)
 				}
 			})
-			begin := time.Now()
-			err := dial(t, ts[0], 1)
+			err := dial(t, ts[0], 1) // which was final: there was time for more
 			if _, ok := errors.AsType[*RefusedError](err); !ok || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want a refusal: %s", err, tt.want)
 			}
-			if d := time.Since(begin); d > 500*time.Millisecond {
-				t.Errorf("the refusal took %v: it was not taken as final", d)
+			if errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("%v: the refusal was not taken as final", err)
 			}
 		})
 	}
@@ -79,20 +81,37 @@ func TestGivenUp(t *testing.T) {
 	ringtest.CheckLeaks(t)
 	ts := group(t, 2, nil)
 	e := ring.Edge{Self: "p1", Peer: "p0", Epoch: 1}
-	for range 3 {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		if _, err := ts[0].dial(ctx, ring.Edge{Self: "p0", Peer: "p1", Epoch: 1}); err == nil {
+	for i := range 3 {
+		ctx, cancel := context.WithCancel(t.Context())
+		dialed := make(chan error, 1)
+		go func() {
+			_, err := ts[0].dial(ctx, ring.Edge{Self: "p0", Peer: "p1", Epoch: 1})
+			dialed <- err
+		}()
+		awaitUsers(t, ts[1], e, i+1)
+		cancel()
+		if <-dialed == nil {
 			t.Fatal("Dial succeeded though nobody accepts")
 		}
-		cancel()
-	}
-	ts[1].mu.Lock()
-	s := ts[1].seats[e]
-	ts[1].mu.Unlock()
-	if s == nil {
-		t.Fatal("nobody waits: this tests nothing")
 	}
 	connect(t, ts[0], ts[1], 1)
+}
+
+// awaitUsers waits until n wait for an edge.
+func awaitUsers(t *testing.T, g *guest, e ring.Edge, n int) {
+	t.Helper()
+	for late := time.Now().Add(patience); ; runtime.Gosched() {
+		g.mu.Lock()
+		s := g.seats[e]
+		here := s != nil && s.users == n
+		g.mu.Unlock()
+		if here {
+			return
+		}
+		if time.Now().After(late) {
+			t.Fatalf("not %d wait for %+v: this tests nothing", n, e)
+		}
+	}
 }
 
 // TestOtherVersion speaks for a dialer of the future.
@@ -199,9 +218,7 @@ func TestMeddler(t *testing.T) {
 func TestStrangers(t *testing.T) {
 	ringtest.CheckLeaks(t)
 	ts := group(t, 2, nil)
-	for range 500 {
-		stranger(t, ts[1]) // says nothing
-	}
+	silent(t, ts[1], 500)
 	for _, garbage := range []string{"GET / HTTP/1.1\r\nHost: p1\r\n\r\n", "ringrun\x02\xff\xff", "ringrun\x02\x00\x01x"} {
 		conn := stranger(t, ts[1])
 		io.WriteString(conn, garbage)
@@ -209,13 +226,26 @@ func TestStrangers(t *testing.T) {
 			t.Errorf("%q was answered with %q", garbage, b)
 		}
 	}
-	begin := time.Now()
-	connect(t, ts[0], ts[1], 1)
-	if d := time.Since(begin); d > StrangerTime/2 {
-		t.Errorf("a peer had to wait for %v", d)
+	fastest := patience
+	for epoch := range uint64(5) { // the machine may pause for as long, but not always
+		silent(t, ts[1], 200)
+		begin := time.Now()
+		connect(t, ts[0], ts[1], epoch+1)
+		fastest = min(fastest, time.Since(begin))
+		if n := ts[1].crowd.Len(); n > 128 {
+			t.Errorf("%d strangers are in", n)
+		}
 	}
-	if n := ts[1].crowd.Len(); n > 128 {
-		t.Errorf("%d strangers are in", n)
+	if fastest > StrangerTime/2 {
+		t.Errorf("a peer had to wait for %v at least", fastest)
+	}
+}
+
+// silent connects so many who say nothing.
+func silent(t *testing.T, to *guest, n int) {
+	t.Helper()
+	for range n {
+		stranger(t, to)
 	}
 }
 
@@ -327,7 +357,7 @@ func stranger(t *testing.T, to *guest) net.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	conn.SetDeadline(time.Now().Add(patience))
 	t.Cleanup(func() { conn.Close() })
 	return conn
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"testing"
-	"time"
 
 	"github.com/ringrun/ringrun/ring"
 )
@@ -93,7 +92,7 @@ func done(ctx context.Context, conn net.Conn, good func() bool, err error, expla
 // connect opens a link from a to b, which is p1, and closes it with the test.
 func connect(t testing.TB, a, b *guest, epoch uint64) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	accepted := make(chan error, 1)
 	go func() {
