@@ -70,8 +70,8 @@ func TestAutopsyOfACut(t *testing.T) {
 	}
 	t.Parallel()
 	for _, tt := range []struct{ script, want string }{
-		{"cut {p0 p1} {p2 p3} for 3s at step 20", `^p\d on host \S+ was cut off by the network from p\d, p\d, which ran, and those who could reach each other were too few to go on`},
-		{"cut {p0 p1 p3} {p2} for 3s at step 20", `^p2 on host \S+ was cut off`},
+		{"cut {p0 p1} {p2 p3} for 7s at step 20", `^p\d on host \S+ was cut off by the network from p\d, p\d, which ran, and those who could reach each other were too few to go on`},
+		{"cut {p0 p1 p3} {p2} for 7s at step 20", `^p2 on host \S+ was cut off`},
 	} {
 		t.Run(tt.script, func(t *testing.T) {
 			t.Parallel()
