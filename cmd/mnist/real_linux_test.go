@@ -330,6 +330,7 @@ func TestRealBackInTime(t *testing.T) {
 // One that goes on when the others have ended learns that the run is over: it ends
 // well, saves nothing, and says so.
 func TestRealTooLate(t *testing.T) {
+	needLong(t)
 	file := filepath.Join(t.TempDir(), "params")
 	j := startJob(t, "-n", "3", "PROG", "-steps", "300", "-save", file)
 	j.until(`step \d+`)
