@@ -62,11 +62,11 @@ type agreement struct {
 	former  []Peer
 	foreign string // a group other than ours that talked to us
 
-	excludedAt int                 // tick at which we learned that we were left out
-	missing    map[string]absentee // who was left out of a view
-	seekTill   int                 // tick until which they are probed
-	end        *End                // the run is over
-	finished   bool                // and we have seen to that ourselves
+	wokeAt   int                 // tick at which time had passed without ticks
+	missing  map[string]absentee // who was left out of a view
+	seekTill int                 // tick until which they are probed
+	end      *End                // the run is over
+	finished bool                // and we have seen to that ourselves
 
 	quorum func(v View, dead, have ids) bool
 	near   func(meta []byte) string // see together; may be nil
@@ -83,6 +83,7 @@ type newcomer struct {
 func newAgreement(self Peer, found bool, prefer string, expect, expectTicks int) *agreement {
 	a := &agreement{self: self, expect: expect, expectBy: expectTicks, quorum: quorum, grace: grace}
 	a.since, a.wantedAt, a.bereft, a.doubtAt = -1, -1, -1, -1
+	a.wokeAt = -wakeTime - 1
 	a.newcomers, a.heard = make(map[string]newcomer), make(map[string]int)
 	a.leaving, a.dead, a.missing = ids{}, ids{}, make(map[string]absentee)
 	if found {

@@ -73,6 +73,7 @@ func (a *agreement) mourn() {
 // processor, or its machine slept.
 func (a *agreement) lapse(ticks int) {
 	a.now += ticks
+	a.wokeAt = a.now
 	switch {
 	case a.bereft >= 0:
 		a.bereft = a.now // what was said meanwhile is still to be read

@@ -186,7 +186,7 @@ func (a *agreement) adopt(v View, b ballot) {
 	a.chosen, a.resend = b, 0
 	if !v.has(a.self.ID) {
 		if a.view.Epoch > 0 {
-			a.excluded, a.excludedAt = true, a.now
+			a.excluded = true
 			a.former = a.view.members()
 			a.view = v
 			a.proposal = nil

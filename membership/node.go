@@ -26,8 +26,9 @@ type Node struct {
 	log    *zap.Logger
 
 	policy  policy
-	paused  bool  // run's: it has been said
-	cut     pause // run's
+	paused  bool      // run's: it has been said
+	cut     pause     // run's
+	ticked  time.Time // run's
 	notices *noticer
 	mail    chan message
 	asks    chan func(*agreement)
@@ -115,7 +116,7 @@ func (n *Node) run(probes context.Context, a *agreement) {
 	p := &prober{node: n, ctx: probes, busy: ids{}, found: make(chan death, 16)}
 	at := &porter{node: n, ctx: probes, busy: ids{}, vouched: make(map[string]vouch), found: make(chan caller)}
 	w := &waiting{node: n, ctx: probes, began: time.Now(), found: make(chan bool)}
-	last := w.began
+	n.ticked = w.began
 	for {
 		select {
 		case m := <-n.mail:
@@ -127,10 +128,10 @@ func (n *Node) run(probes context.Context, a *agreement) {
 		case c := <-at.found:
 			at.saw(a, c)
 		case <-tick.C:
-			if d := elapsed(last); d > lapseTime {
+			if d := elapsed(n.ticked); d > lapseTime {
 				a.lapse(int(d / tickTime))
 			}
-			last = time.Now()
+			n.ticked = time.Now()
 			a.setContacts(n.contacts(a))
 			a.tick()
 			p.probe(a.suspects())
@@ -192,7 +193,7 @@ func (n *Node) flush(a *agreement, p *prober) {
 	if a.end != nil && !a.finished {
 		n.publish(View{}, &EndedError{*a.end})
 	}
-	if a.excluded && a.resend == 0 && a.now-a.excludedAt > exclusionHold {
+	if a.resend == 0 && n.leftOut(a) {
 		n.mu.Lock()
 		n.newest = v
 		n.mu.Unlock()
@@ -314,7 +315,7 @@ func (n *Node) Leave(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		gone := make(chan bool, 1)
-		if !n.ask(func(a *agreement) { gone <- a.excluded || a.view.Epoch == 0 || a.allLeave() }) || <-gone {
+		if !n.ask(func(a *agreement) { gone <- n.leftOut(a) || a.view.Epoch == 0 || a.allLeave() }) || <-gone {
 			n.gossip.leave(probeTimeout)
 			return nil
 		}

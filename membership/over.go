@@ -44,9 +44,9 @@ type absentee struct {
 	till int // the tick until which it is missed; 0: as long as it is not proven dead
 }
 
-// exclusionHold is how many ticks a peer that learns that it was left out reads on:
-// the word that the run is over may be next.
-const exclusionHold = 2
+// wakeTime is how many ticks a peer that was stopped, and learns that it was left out,
+// reads on: the word that the run is over may be among its packets, too.
+const wakeTime = 2
 
 // Finish says that all members of a view have done everything. From now on this
 // node tells everybody who may not know it.
@@ -55,6 +55,11 @@ func (n *Node) Finish(e End) { n.ask(func(a *agreement) { a.finish(e) }) }
 // Tell passes on what a launcher knows: that the run has ended so. Unless this node
 // has finished itself, Next returns an EndedError.
 func (n *Node) Tell(e End) { n.ask(func(a *agreement) { a.hearEnd("", e) }) }
+
+// leftOut reports whether this peer has to start anew.
+func (n *Node) leftOut(a *agreement) bool {
+	return a.excluded && a.now-a.wokeAt > wakeTime && elapsed(n.ticked) <= lapseTime
+}
 
 // Missing returns who may yet come: newcomers that wait to be let in, and who was left
 // out of a view and is not proven dead. Whoever asks makes the node look for proof.
