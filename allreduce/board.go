@@ -54,7 +54,7 @@ type board struct {
 	inline *Work      // of a caller that does it itself
 	spare  Work       // for inline
 	queue  []*Work    // for serve
-	filled *sync.Cond // queue is not empty and the turn is free, or c.over
+	filled *sync.Cond // queue is not empty and the turn is free, or c.over, and then no work is inline
 
 	// Belong to whoever has the turn.
 	turn     uint64 // number of the turn
@@ -192,7 +192,6 @@ func (b *board) enter(w *Work) {
 	c.launched++
 	c.flight += w.bytes
 	b.busy, b.inline = true, w
-	c.running.Add(1)
 }
 
 // perform does an inline work and gives back the turn.
@@ -210,7 +209,6 @@ func (b *board) perform(ctx context.Context, w *Work) error {
 	b.leave()
 	c.launch()
 	c.mu.Unlock()
-	c.running.Done()
 	if err == nil {
 		return nil
 	}
@@ -221,8 +219,16 @@ func (b *board) perform(ctx context.Context, w *Work) error {
 // leave gives back the turn. It is called with c.mu held.
 func (b *board) leave() {
 	b.busy = false
-	if len(b.queue) > 0 {
-		b.filled.Signal()
+	if len(b.queue) > 0 || b.c.over {
+		b.filled.Broadcast()
+	}
+}
+
+// settle waits for the caller that does a work itself. It is called with c.mu
+// held, when c.over is set.
+func (b *board) settle() {
+	for b != nil && b.inline != nil {
+		b.filled.Wait()
 	}
 }
 

@@ -314,6 +314,7 @@ func (c *Comm) supervise() {
 	if c.board != nil {
 		c.board.filled.Broadcast()
 	}
+	c.board.settle()
 	c.mu.Unlock()
 	c.running.Wait()
 	if levels != nil {

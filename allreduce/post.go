@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/ringrun/ringrun/allreduce/internal/simd"
 	"github.com/ringrun/ringrun/ring"
 )
 
@@ -24,6 +25,7 @@ func (b *board) reduce(w *Work) error {
 	}
 	copy(slot, mine)
 	b.post(w, nowhere)
+	b.prepare(len(mine))
 	if err := b.meet(w); err != nil {
 		return err
 	}
@@ -48,6 +50,20 @@ func (b *board) reduce(w *Work) error {
 func (b *board) slot(rank int) []byte {
 	at := slotsAt + int(b.turn&1)*slotBytes
 	return b.mem.Sheet(rank)[at : at+slotBytes]
+}
+
+// prepareBytes is the most that is taken back before a turn.
+const prepareBytes = 2 << 10
+
+// prepare takes back, while we wait in this turn, the lines that we shall write
+// first in the next one. Others have read them in the turn before this one.
+func (b *board) prepare(bytes int) {
+	mine, next := b.mem.Sheet(b.c.rank), int(b.turn+1)&1
+	simd.Claim(mine[next*postBytes : (next+1)*postBytes])
+	if bytes > whisperBytes {
+		at := slotsAt + next*slotBytes
+		simd.Claim(mine[at : at+min(bytes, prepareBytes)])
+	}
 }
 
 // large is an all-reduce of a vector that does not fit a slot.

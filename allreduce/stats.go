@@ -16,18 +16,19 @@ type Stats struct {
 type counters struct {
 	sent, received             atomic.Uint64 // bytes of bodies
 	sentFrames, receivedFrames atomic.Uint64
+	shared                     atomic.Uint64 // bytes in memory that others share, both ways
 }
 
 // count counts what others have read from this peer, and this peer from them,
 // of memory that they share.
 func (s *counters) count(bytes int) {
-	s.sent.Add(uint64(bytes))
-	s.received.Add(uint64(bytes))
+	s.shared.Add(uint64(bytes))
 }
 
 // Stats returns the counts since New. Heartbeats are not in them.
 func (c *Comm) Stats() Stats {
-	sent, received := c.stats.sent.Load(), c.stats.received.Load()
+	shared := c.stats.shared.Load()
+	sent, received := c.stats.sent.Load()+shared, c.stats.received.Load()+shared
 	frames := c.stats.sentFrames.Load()
 	return Stats{
 		Sent:           sent + frames*ring.HeaderBytes,
