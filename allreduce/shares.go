@@ -47,8 +47,8 @@ func (b *board) combinePart(w *Work, lo, hi int) {
 }
 
 // sharesStaged passes what others own to them through the stage, in so many
-// steps that a step's parts for all fit one half of it. A half is filled again
-// two steps later: who has filled the other one has combined what was there.
+// steps that a step's parts for all fit one half of it. It fills the next half
+// before it combines from this one, and again when all have combined from it.
 func (b *board) sharesStaged(w *Work) error {
 	n, me := b.c.size, b.c.rank
 	size, longest := w.x.typ.Size(), 0
@@ -57,7 +57,7 @@ func (b *board) sharesStaged(w *Work) error {
 		longest = max(longest, hi-lo)
 	}
 	half := (len(b.mem.Sheet(0)) - stagesAt) / 2 &^ (lineBytes - 1)
-	step := min(maxBlock, half/n&^(lineBytes-1)) / size
+	step := min(max(longest*size/4, leastPart), half/n) &^ (lineBytes - 1) / size
 	steps := (longest + step - 1) / step
 	cut := func(owner, j int) (lo, hi int) {
 		lo, hi = w.cut.part(owner)
@@ -67,24 +67,36 @@ func (b *board) sharesStaged(w *Work) error {
 	stage := func(rank, owner, j, n int) Vector {
 		return over(b.mem.Sheet(rank)[stagesAt+j&1*half+owner*step*size:], w.x.typ, n)
 	}
-	for j := range steps {
+	fill := func(j int) {
 		for owner := range n {
 			if lo, hi := cut(owner, j); owner != me {
 				copy(stage(me, owner, j, hi-lo).Bytes(), w.x.Slice(lo, hi).Bytes())
 			}
 		}
 		b.mem.Post(wordStaged, b.progress+uint64(j+1))
-		if err := b.awaitAll(wordStaged, j+1, steps); err != nil {
+	}
+	for j := range steps + 1 {
+		if err := b.awaitAll(wordReduced, j-1, steps); err != nil {
 			return err
 		}
-		lo, hi := cut(me, j)
+		if j < steps {
+			fill(j)
+		}
+		if j == 0 {
+			continue
+		}
+		if err := b.awaitAll(wordStaged, j, steps); err != nil {
+			return err
+		}
+		lo, hi := cut(me, j-1)
 		for k := range n - 1 {
-			b.terms.order[k] = stage((me+1+k)%n, me, j, hi-lo)
+			b.terms.order[k] = stage((me+1+k)%n, me, j-1, hi-lo)
 		}
 		b.terms.order[n-1] = w.x.Slice(lo, hi)
 		if lo < hi {
 			b.terms.reduce(w, w.x.Slice(lo, hi), Vector{})
 		}
+		b.mem.Post(wordReduced, b.progress+uint64(j))
 	}
 	b.progress += uint64(steps)
 	return nil

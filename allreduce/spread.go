@@ -88,38 +88,48 @@ func (b *board) fetchFrom(w *Work, from Vector, lo, hi int) {
 	}
 }
 
-// spreadStaged sends what each owns through its stage, part by part. A stage is
-// filled again two parts later, when all have copied what was there.
+// leastPart is the least that is worth a wait, which costs a turn of the processor
+// where peers have not one each.
+const leastPart = 64 << 10
+
+// spreadStaged sends what each owns through its stage, in parts, as staged does:
+// it fills the next part before it copies this one. A stage is filled again two
+// parts later, when all have copied what was there.
 func (b *board) spreadStaged(w *Work, most int) error {
 	size := w.x.typ.Size()
-	bytes := (len(b.mem.Sheet(0)) - stagesAt) / 2 &^ (lineBytes - 1)
-	step := min(maxBlock, bytes) / size
+	half := (len(b.mem.Sheet(0)) - stagesAt) / 2 &^ (lineBytes - 1)
+	step := min(max(most/4, leastPart)&^(lineBytes-1), half) / size
 	parts := (most/size + step - 1) / step
-	cut := func(rank, j int) (Vector, Vector) {
+	cut := func(rank, j int) (x, stage Vector) {
 		lo, hi := w.owned(rank)
 		lo = min(lo+j*step, hi)
 		hi = min(lo+step, hi)
-		return w.x.Slice(lo, hi), over(b.mem.Sheet(rank)[stagesAt+j&1*bytes:], w.x.typ, hi-lo)
+		return w.x.Slice(lo, hi), over(b.mem.Sheet(rank)[stagesAt+j&1*half:], w.x.typ, hi-lo)
 	}
-	for j := range parts {
-		if err := b.awaitAll(wordReduced, j-1, parts); err != nil {
-			return err
+	for j := range parts + 1 {
+		if j < parts {
+			if err := b.awaitAll(wordReduced, j-1, parts); err != nil {
+				return err
+			}
+			mine, stage := cut(b.c.rank, j)
+			copy(stage.Bytes(), mine.Bytes())
+			b.mem.Post(wordStaged, b.progress+uint64(j+1))
 		}
-		mine, stage := cut(b.c.rank, j)
-		copy(stage.Bytes(), mine.Bytes())
-		b.mem.Post(wordStaged, b.progress+uint64(j+1))
+		if j == 0 {
+			continue
+		}
 		for d := 1; d < b.c.size; d++ {
 			rank := (b.c.rank + d) % b.c.size
-			to, from := cut(rank, j)
+			to, from := cut(rank, j-1)
 			if to.len == 0 {
 				continue
 			}
-			if _, err := b.await(rank, wordStaged, b.progress+uint64(j+1), b.progress+uint64(parts)); err != nil {
+			if _, err := b.await(rank, wordStaged, b.progress+uint64(j), b.progress+uint64(parts)); err != nil {
 				return err
 			}
 			copy(to.Bytes(), from.Bytes())
 		}
-		b.mem.Post(wordReduced, b.progress+uint64(j+1))
+		b.mem.Post(wordReduced, b.progress+uint64(j))
 	}
 	b.progress += uint64(parts)
 	return nil
