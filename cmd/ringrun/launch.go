@@ -44,6 +44,13 @@ func runJob(ctx context.Context, o options, out *printer) error {
 	if err != nil {
 		return err
 	}
+	if o.step != nil && o.step.rank == 0 {
+		withdraw, err := o.step.tell("", cred.secret)
+		if err != nil {
+			return fmt.Errorf("the other tasks of the Slurm step: %w", err)
+		}
+		defer withdraw()
+	}
 	g, err := startGuard()
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 func TestExpandNodes(t *testing.T) {
@@ -98,5 +99,54 @@ func TestSlurmStep(t *testing.T) {
 	}
 	if left, _ := os.ReadDir(dir); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// The others meet task 0 however long it takes to listen, once its file is there;
+// when that goes, it has ended.
+func TestSlurmMeet(t *testing.T) {
+	env := map[string]string{"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1",
+		"SLURM_STEP_NODELIST": "localhost", "SLURM_SUBMIT_DIR": t.TempDir()}
+	step := func() *slurmStep {
+		s, err := findStep(func(name string) string { return env[name] })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := step()
+	remove, err := s.tell("", []byte("the secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	met := make(chan string, 1)
+	meet := func() {
+		rec, err := s.meet(t.Context())
+		met <- fmt.Sprintf("%s %s %v", rec.Addr, rec.Secret, err)
+	}
+	go meet()
+	select {
+	case got := <-met:
+		t.Fatalf("met %s before there was an address", got)
+	case <-time.After(3 * meetCheck):
+	}
+	if _, err = s.tell("10.0.0.1:7", []byte("the secret")); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-met; got != "10.0.0.1:7 the secret <nil>" {
+		t.Errorf("met %s", got)
+	}
+	if _, err = s.tell("", []byte("the secret")); err != nil {
+		t.Fatal(err)
+	}
+	go meet()
+	time.AfterFunc(3*meetCheck, remove)
+	if got := <-met; !strings.HasSuffix(got, "has ended before anybody could join it") {
+		t.Errorf("met %s after task 0 had ended", got)
+	}
+
+	env["SLURM_RESTART_COUNT"] = "1"
+	if again := step(); again.file == s.file {
+		t.Errorf("a job that was requeued reads %s, too, which may be left from before", s.file)
 	}
 }
