@@ -263,7 +263,11 @@ func (j *job) traceRun() (*recorder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return (&asker{cred: j.cred, client: client}).record(context.Background(), o.trace.file, o.trace.limits)
+	r, err := (&asker{cred: j.cred, client: client}).record(context.Background(), o.trace.file, o.trace.limits)
+	if err != nil {
+		err = fmt.Errorf("-trace: %w", err)
+	}
+	return r, err
 }
 
 // endTrace ends what traceRun began.
