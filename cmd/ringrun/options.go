@@ -218,6 +218,8 @@ func (o *options) validate() error {
 	switch {
 	case o.hostsFrom != "" && o.detach:
 		return usagef("-hosts-from %s: the launcher asks it, and with -detach there is none", o.hostsFrom)
+	case o.step != nil && o.detach:
+		return usagef("-detach: Slurm ends what a task of a step leaves behind; sbatch lets the job go on without this terminal")
 	case o.minN < 1 || o.minN > total:
 		return usagef("-min-n %d: want 1 to %d, the number of workers", o.minN, total)
 	case o.maxN < 0 || o.maxN > 0 && o.maxN < total:

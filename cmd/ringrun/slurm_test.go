@@ -83,6 +83,9 @@ func TestSlurmStep(t *testing.T) {
 	for i := range 3 {
 		s := newStage(t).withSlurm("SLURM_STEP_ID=0", "SLURM_STEP_NUM_TASKS=3", "SLURM_STEP_NODELIST=localhost",
 			fmt.Sprint("SLURM_PROCID=", i), "SLURM_SUBMIT_DIR="+dir)
+		if i == 0 {
+			s.ringrun("-detach", workerProg(t)).ends(2, `^ringrun: -detach: Slurm ends what a task of a step leaves behind`)
+		}
 		tasks = append(tasks, s.ringrun(workerProg(t), "-polite"))
 	}
 	for _, l := range tasks {
