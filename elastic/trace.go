@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	watcherBytes = 4 << 20                // of spans that wait for somebody who reads them slowly
+	watcherSpans = 32 << 10               // that wait for somebody who reads them slowly
 	watcherWait  = 30 * time.Second       // for somebody to read what was recorded from the start
-	flushTime    = 100 * time.Millisecond // how often spans are sent
+	flushTime    = 250 * time.Millisecond // how often spans are sent: each time a processor is taken from the program
 	lastFlush    = 500 * time.Millisecond // for readers to take what came last
 )
 
@@ -29,15 +29,28 @@ type tracer struct {
 	mu       sync.Mutex
 	watchers []*watcher
 	first    *watcher      // has recorded from the start, and waits for a reader
-	names    []string      // of buckets
 	ended    chan struct{} // closed when no span will follow
 	readers  sync.WaitGroup
 }
 
 // A watcher keeps the spans that its reader has not taken yet.
 type watcher struct {
-	spans []byte
+	spans []mark
 	lost  uint64
+}
+
+// A mark is a span as whoever works leaves it, in a few memory writes; the reader
+// turns it into what travels.
+type mark struct {
+	Span
+	bucket int // 0: the span has its name
+}
+
+func (m *mark) appendTo(b []byte) []byte {
+	if m.bucket > 0 {
+		m.Name = fmt.Sprintf("bucket %d", m.bucket-1)
+	}
+	return m.Span.AppendTo(b)
 }
 
 func newTracer() *tracer { return &tracer{base: time.Now(), ended: make(chan struct{})} }
@@ -92,7 +105,9 @@ func (t *tracer) unwatch(w *watcher) {
 func (t *tracer) stamp(at time.Time) int64 { return t.base.UnixNano() + int64(at.Sub(t.base)) }
 
 // tell passes on a span. It does not wait.
-func (t *tracer) tell(s Span, begin, end time.Time) {
+func (t *tracer) tell(s Span, begin, end time.Time) { t.tellOf(0, s, begin, end) }
+
+func (t *tracer) tellOf(bucket int, s Span, begin, end time.Time) {
 	if !t.on.Load() {
 		return
 	}
@@ -100,32 +115,22 @@ func (t *tracer) tell(s Span, begin, end time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, w := range t.watchers {
-		if len(w.spans) > watcherBytes {
+		if len(w.spans) >= watcherSpans {
 			w.lost++
 			continue
 		}
 		s.Lost, w.lost = w.lost, 0
-		w.spans = s.AppendTo(w.spans)
+		w.spans = append(w.spans, mark{s, bucket})
 	}
 }
 
 // take returns what a watcher has, and leaves it spare memory.
-func (t *tracer) take(w *watcher, spare []byte) []byte {
+func (t *tracer) take(w *watcher, spare []mark) []mark {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	b := w.spans
+	all := w.spans
 	w.spans = spare[:0]
-	return b
-}
-
-// bucketNames says what the all-reduces of a step are called, in order.
-func (t *tracer) bucketNames(names []string) {
-	if !t.on.Load() {
-		return
-	}
-	t.mu.Lock()
-	t.names = names
-	t.mu.Unlock()
+	return all
 }
 
 // of returns what a communicator tells of its collectives. Those that reduce are
@@ -142,25 +147,12 @@ func (t *tracer) of(epoch uint64, step func() uint64) *allreduce.Trace {
 			return tag | 1
 		},
 		Done: func(tag uint64, e allreduce.Event) {
-			t.tell(Span{
-				Track: Collectives, Name: t.collective(int(tag>>1), e.Kind), Step: step(), Epoch: epoch,
+			t.tellOf(int(tag>>1), Span{
+				Track: Collectives, Name: e.Kind, Step: step(), Epoch: epoch,
 				Seq: uint64(e.Seq), Bytes: uint64(e.Bytes), Algorithm: e.Algorithm.String(), Failed: e.Err != nil,
 			}, e.Began, e.Ended)
 		},
 	}
-}
-
-// collective names a collective; those that reduce in a step are buckets.
-func (t *tracer) collective(number int, kind string) string {
-	if number == 0 {
-		return kind
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if number <= len(t.names) {
-		return t.names[number-1]
-	}
-	return fmt.Sprintf("bucket %d", number-1)
 }
 
 // step begins to count buckets anew; done says whether the step was committed.
@@ -224,13 +216,16 @@ func (t *tracer) serve(ctx context.Context, to http.ResponseWriter) {
 	flow := http.NewResponseController(to)
 	tick := time.NewTicker(flushTime)
 	defer tick.Stop()
-	var spare []byte
+	var spare []mark
+	var b []byte
 	for last := false; ; {
-		b := t.take(w, spare)
+		spare, b = t.take(w, spare), b[:0]
+		for i := range spare {
+			b = spare[i].appendTo(b)
+		}
 		if _, err := to.Write(b); err != nil || flow.Flush() != nil || last {
 			return
 		}
-		spare = b
 		select {
 		case <-tick.C:
 		case <-t.ended:
