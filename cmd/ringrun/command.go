@@ -137,6 +137,7 @@ func optionFlags() []cli.Flag {
 		&cli.StringFlag{Name: "codec", Value: "raw", Usage: "how they are written: `raw|half|zstd` (as they are, 16-bit floats, compressed)"},
 		&cli.IntFlag{Name: "min-n", Value: 1, Usage: "with fewer than `N` peers the run waits, and then fails"},
 		&cli.DurationFlag{Name: "elastic-timeout", Value: time.Minute, Usage: "it waits this `TIME` for as many as -min-n"},
+		&cli.DurationFlag{Name: "start-timeout", Value: defaultStartWait, Usage: "a worker must have called elastic.Run in this `TIME`: what it does before counts (0: it may take for ever)"},
 		&cli.IntFlag{Name: "max-n", Usage: "the run never has more than `N` peers: who else would join is turned away (default: any number)"},
 		&cli.StringFlag{Name: "restart", Value: "3", Usage: "a worker that dies is started again, as a newcomer to the run, `N` times in a short while; or never"},
 		&cli.IntFlag{Name: "port", Usage: "the founder listens on this `PORT` (default: any)"},

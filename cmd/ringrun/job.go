@@ -14,8 +14,7 @@ import (
 )
 
 const (
-	killGrace  = 2 * time.Second  // from SIGKILL until agents are killed too
-	foundAfter = 10 * time.Second // a founder that does not listen by then is worth a word
+	killGrace = 2 * time.Second // from SIGKILL until agents are killed too
 )
 
 type state int
@@ -49,6 +48,8 @@ type peer struct {
 	seen       bool        // it was in a view
 	heir       bool        // it was started for the place of another
 	told       bool        // that it waits for room in the run
+	began      time.Time
+	missed     bool // it was said that it has not called elastic.Run
 	slot       *slot
 	forget     func() // removes the record of its address; nil: there is none
 	lastStderr atomic.Pointer[string]
@@ -99,7 +100,7 @@ type job struct {
 	pointed      bool        // to ringrun doctor
 	lastDiverged string      // likewise
 	kills        int         // how often the grace has run out
-	deadline     *time.Timer // of the grace, or for the founder to listen
+	deadline     *time.Timer // of the grace, or of -detach
 	hold         *time.Timer // of the news of a view
 	unrecord     []func()
 	audit        auditFile
@@ -134,7 +135,8 @@ func (j *job) run(signals <-chan syscall.Signal) error {
 	defer j.readers.Wait()
 	defer j.end()
 
-	j.deadline, j.hold = time.NewTimer(foundAfter), time.NewTimer(viewHold)
+	j.deadline, j.hold = time.NewTimer(time.Hour), time.NewTimer(viewHold)
+	j.deadline.Stop()
 	j.begin()
 	for (j.left() > 0 || j.reviving()) && !j.gone {
 		select {
@@ -202,6 +204,7 @@ func (j *job) start(i int, reached, toward []string, how string) {
 		s.Port = j.opts.port
 	}
 	p.conn.send(request{Start: &s})
+	j.expect(p)
 }
 
 // pass runs in the goroutine of a conn.

@@ -10,7 +10,7 @@ import (
 // have listened.
 func TestJoinHasNoDeadline(t *testing.T) {
 	j := newJob(options{join: []string{"127.0.0.1:7"}}, credential{}, records{}, nil)
-	j.deadline = time.NewTimer(foundAfter)
+	j.deadline = time.NewTimer(absentAfter)
 	j.begin()
 	if runs := j.deadline.Stop(); runs || !j.founded {
 		t.Errorf("a deadline runs: %v; founded: %v", runs, j.founded)
@@ -26,7 +26,7 @@ func TestDetachWaitsForWhoStarts(t *testing.T) {
 	}
 	defer null.Close()
 	j := newJob(options{detach: true, n: 2}, credential{}, records{}, newPrinter(null, null))
-	j.deadline = time.NewTimer(foundAfter)
+	j.deadline = time.NewTimer(absentAfter)
 	j.peers = []*peer{{id: "p0", addr: "127.0.0.1:1", state: running}, {id: "p1", state: running}}
 	j.grouped()
 	j.mayLeave()

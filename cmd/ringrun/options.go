@@ -27,7 +27,8 @@ type options struct {
 	minN       int
 	maxN       int // 0: any number
 	minWait    time.Duration
-	restart    int // how often a place may have lost its worker; 0: never start another
+	startWait  time.Duration // for a worker to call elastic.Run; 0: any
+	restart    int           // how often a place may have lost its worker; 0: never start another
 	port       int
 	silence    time.Duration
 	grace      time.Duration
@@ -71,6 +72,7 @@ func parseOptions(c *cli.Command, raw []string) (options, error) {
 		minN:       c.Int("min-n"),
 		maxN:       c.Int("max-n"),
 		minWait:    c.Duration("elastic-timeout"),
+		startWait:  c.Duration("start-timeout"),
 		port:       c.Int("port"),
 		silence:    c.Duration("silence"),
 		grace:      c.Duration("grace"),
@@ -228,6 +230,8 @@ func (o *options) validate() error {
 		return usagef("-max-n %d: the founder of the run has said how many peers it may have", o.maxN)
 	case o.minWait < 0:
 		return usagef("-elastic-timeout %v: want 0 or more", o.minWait)
+	case o.startWait != 0 && o.startWait < time.Second:
+		return usagef("-start-timeout %v: want at least 1s, or 0 to wait for ever", o.startWait)
 	case o.port < 0 || o.port > 65535:
 		return usagef("-port %d: want 1 to 65535", o.port)
 	case o.port != 0 && len(o.join) > 0:

@@ -194,13 +194,10 @@ func (j *job) found(addr string) {
 }
 
 // grouped takes up that there is a group to join: nobody waits for the founder any
-// more, but who wants to leave the group alone waits for all workers.
+// more.
 func (j *job) grouped() {
 	j.founded = true
 	j.deadline.Stop()
-	if j.opts.detach {
-		j.deadline.Reset(foundAfter)
-	}
 }
 
 func (j *job) record(p *peer, addr string) {

@@ -54,10 +54,6 @@ func (j *job) late() {
 		j.kill()
 	case j.gathering:
 		j.fail("the workers have not come together within %v", detachWait)
-	case j.founded:
-		j.out.note("some workers run but have not called elastic.Run within %v, and -detach waits for them: does %s call it, and what does it do before? Ctrl-C ends it", foundAfter, j.opts.prog)
-	default:
-		j.out.note("worker 0 runs but has not called elastic.Run within %v, and the others wait for it: does %s call it, and what does it do before? Ctrl-C ends it", foundAfter, j.opts.prog)
 	}
 }
 
