@@ -19,8 +19,10 @@ func autopsyCommand() *cli.Command {
 		Name: "autopsy", Usage: "tell why a run ended, or what happened to it, from the black boxes of its peers",
 		ArgsUsage: "[RUN | FOLDER… | ADDR]",
 		Description: "RUN is the name of a run that had peers on this machine; default: the last one. FOLDER has black boxes that\n" +
-			"were copied from their hosts. If the run goes on, its peers are asked as well: those that are recorded here, or at ADDR.",
+			"were copied from their hosts; with -H they are copied by ssh. If the run goes on, its peers are asked as well: those that are recorded here, or at ADDR.",
 		Flags: askFlags(
+			&cli.StringFlag{Name: "H", Usage: "the run was on these `HOSTS`: fetch what they have kept of it"},
+			&cli.StringFlag{Name: "hostfile", Usage: "the hosts are in this `FILE`"},
 			&cli.BoolFlag{Name: "all", Usage: "print the whole timeline, with every detail"},
 			&cli.BoolFlag{Name: "json", Usage: "print one JSON object with everything"}),
 		Action: func(ctx context.Context, c *cli.Command) error {
@@ -57,7 +59,12 @@ func gather(ctx context.Context, c *cli.Command) (*evidence, error) {
 			return e, e.ask(ctx, c, args[0])
 		}
 	}
-	if len(args) == 0 || !isFolder(args[0]) {
+	if c.IsSet("H") || c.IsSet("hostfile") {
+		if err := e.gatherFrom(ctx, c, args); err != nil {
+			return nil, err
+		}
+		args = nil
+	} else if len(args) == 0 || !isFolder(args[0]) {
 		dir, err := folderOf(strings.Join(args, " "))
 		if err != nil {
 			return nil, err
@@ -65,7 +72,7 @@ func gather(ctx context.Context, c *cli.Command) (*evidence, error) {
 		args = []string{dir}
 	}
 	for _, dir := range args {
-		if err := e.read(dir); err != nil {
+		if err := e.read(dir, dir); err != nil {
 			return nil, err
 		}
 	}
@@ -76,6 +83,36 @@ func gather(ctx context.Context, c *cli.Command) (*evidence, error) {
 	}
 	e.Look = e.look
 	return e, nil
+}
+
+// gatherFrom takes what this machine and the hosts of a run have kept. The run is the
+// one named, or the last that this machine knows of.
+func (e *evidence) gatherFrom(ctx context.Context, c *cli.Command, args []string) error {
+	hosts, err := findHosts(c, os.Getenv)
+	if err != nil {
+		return err
+	}
+	run := strings.Join(args, " ")
+	if isFolder(run) {
+		return usagef("-H and the folder %s: which of the two?", run)
+	}
+	if dir, err := folderOf(run); err == nil {
+		run = filepath.Base(filepath.Dir(dir))
+		if err := e.read(dir, dir); err != nil {
+			e.lack = append(e.lack, err.Error())
+		}
+	} else if run != filepath.Base(run) && run != "" {
+		return usagef("autopsy -H %s: it is no name of a run", run)
+	} else if run == "" {
+		return usagef("autopsy -H: no run of this user has left anything here: name the RUN, as ringrun did when it ended")
+	}
+	if err := e.fetch(ctx, hosts, run); err != nil {
+		return err
+	}
+	if len(e.from) == 0 {
+		return fmt.Errorf("nothing is left of run %s: %s", run, strings.Join(e.lack, "; "))
+	}
+	return nil
 }
 
 func isFolder(name string) bool {
@@ -104,8 +141,8 @@ func folderOf(run string) (string, error) {
 	return "", usagef("there is no run %s, nor a folder of that name; there are %s", run, strings.Join(names, ", "))
 }
 
-// read takes what is in a folder: of boxes, or with one.
-func (e *evidence) read(dir string) error {
+// read takes what is in a folder: of boxes, or with one. From is how it is called.
+func (e *evidence) read(dir, from string) error {
 	if sub := filepath.Join(dir, boxesDir); isFolder(sub) {
 		dir = sub
 	}
@@ -114,12 +151,12 @@ func (e *evidence) read(dir string) error {
 		return err
 	}
 	if len(boxes)+len(ends)+len(bad) == 0 {
-		return fmt.Errorf("%s has no black boxes", dir)
+		return fmt.Errorf("%s has no black boxes", from)
 	}
-	e.from = append(e.from, dir)
+	e.from = append(e.from, from)
 	e.Boxes, e.Ends = append(e.Boxes, boxes...), append(e.Ends, ends...)
 	for _, name := range bad {
-		e.lack = append(e.lack, filepath.Join(dir, name)+" is no black box, or not a whole one")
+		e.lack = append(e.lack, filepath.Join(from, name)+" is no black box, or not a whole one")
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -207,6 +208,51 @@ func TestCoroner(t *testing.T) {
 		}
 		if _, ends, _, err := blackbox.ReadFolder(c.dir); err != nil || len(ends) != 1 || ends[0] != *end {
 			t.Errorf("read %v, %v", ends, err)
+		}
+	}
+}
+
+// What the hosts of a run have kept is fetched from them, by the machine that started
+// it and by any other.
+func TestAutopsyOfHosts(t *testing.T) {
+	t.Parallel()
+	s := newStage(t).withHosts()
+	s.ringrun("-H", "a,b:2", "-restart", "never", trainerProg(t), "-steps", "300", "-crash", "p1").ends(1)
+	text := s.ringrun("autopsy", "-H", "a,b,dead").ends(0,
+		`^p1 on host \S+ crashed: panic: runtime error: .*, in step 6 \(computing\); the others went on .* later, and ended well`,
+		`; from .*boxes, host a, host b`, `^host dead: .*Connection refused`)
+	run := regexp.MustCompile(`(?m)^run (\w{8}), `).FindStringSubmatch(text)[1]
+
+	elsewhere := &stage{t: t, dir: t.TempDir(), mark: s.mark, env: s.env}
+	elsewhere.env = append(elsewhere.env[:len(s.env):len(s.env)], "HOME="+elsewhere.dir, "XDG_RUNTIME_DIR="+elsewhere.dir)
+	elsewhere.ringrun("autopsy", "-H", "a,b").ends(2, `name the RUN`)
+	elsewhere.ringrun("autopsy", "-H", "a,b", "../"+run).ends(2, `is no name of a run`)
+	elsewhere.ringrun("autopsy", "-H", "a,b", "12345678").ends(1, `nothing is left of run 12345678: host a: it has no black boxes of that run; host b: `)
+	elsewhere.ringrun("autopsy", "-H", "a,b", run).ends(0, `^p1 on host \S+ crashed: panic: `, `; from host a, host b`)
+}
+
+// What a host sends is files of a folder, or an error; a login shell may say more.
+func TestUnpackBoxes(t *testing.T) {
+	for _, tt := range []struct {
+		said string
+		want error
+	}{
+		{"welcome\n" + marker + "file 2 x.box\nab\n" + marker + "file 0 y.end\n\n" + marker + "end\n", nil},
+		{marker + "none\n", errNoBoxes},
+		{"", errCutBoxes},
+		{marker + "file 2 x.box\na", errCutBoxes},
+		{marker + "file 2 x.box\nab\n", errCutBoxes},
+		{marker + "file 2 ../x.box\nab\n" + marker + "end\n", errCutBoxes},
+		{marker + "file 2 ..\nab\n" + marker + "end\n", errCutBoxes},
+		{marker + "file 99999999 x.box\nab\n" + marker + "end\n", errCutBoxes},
+		{marker + "file -1 x.box\n" + marker + "end\n", errCutBoxes},
+	} {
+		dir := t.TempDir()
+		if err := unpackBoxes(strings.NewReader(tt.said), dir); !errors.Is(err, tt.want) {
+			t.Errorf("%q: %v, want %v", tt.said, err, tt.want)
+		}
+		if b, err := os.ReadFile(filepath.Join(dir, "x.box")); tt.want == nil && (err != nil || string(b) != "ab") {
+			t.Errorf("%q: %q, %v", tt.said, b, err)
 		}
 	}
 }

@@ -117,7 +117,7 @@ func (e *evidence) remarks(w io.Writer, r autopsy.Report, left int) error {
 	}
 	fmt.Fprintln(w)
 	if len(r.Missing) > 0 {
-		fmt.Fprintf(w, "nothing is left here of %s: copy the folder of the run from their hosts, and name both\n", strings.Join(r.Missing, ", "))
+		fmt.Fprintf(w, "nothing is left here of %s: ringrun autopsy -H a,b fetches what their hosts have kept\n", strings.Join(r.Missing, ", "))
 	}
 	if len(r.Unaligned) > 0 {
 		fmt.Fprintf(w, "nobody has compared the clock of %s: their times may be off\n", strings.Join(r.Unaligned, ", "))
