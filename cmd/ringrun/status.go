@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -72,7 +73,22 @@ func printStatus(w io.Writer, answers []answer) error {
 	if who := blocking(answers); who != "" {
 		fmt.Fprintf(w, "all wait for %s\n", who)
 	}
+	for _, s := range slow(answers) {
+		fmt.Fprintln(w, s)
+	}
 	return nil
+}
+
+// slow lists the peers of which any says that they are, each once.
+func slow(answers []answer) (all []elastic.Slow) {
+	for _, a := range answers {
+		for _, s := range a.Slow {
+			if !slices.ContainsFunc(all, func(t elastic.Slow) bool { return t.ID == s.ID }) {
+				all = append(all, s)
+			}
+		}
+	}
+	return all
 }
 
 var statusHeads = []string{"RANK", "PEER", "HOST", "ADDRESS", "VIEW", "STEPS", "STEP/S", "COMPUTE", "REDUCE", "WAIT", "NOW", "MEMORY"}

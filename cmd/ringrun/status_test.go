@@ -71,9 +71,11 @@ func TestTop(t *testing.T) {
 	second := run(6, 4e6, elastic.Reducing)
 	second[1].Phase = elastic.Computing
 	next, _ = next.Update(news{answers: second, at: at.Add(2 * time.Second)})
+	second[0].Slow = []elastic.Slow{{ID: "p1-cd", Factor: 1.6, Cause: "no cause known"}}
+	second[2].Slow = second[0].Slow
 	third := slices.Clone(second)
 	text := next.(topModel).text()
-	for _, want := range []string{`view 2 · 3 peers · 6 steps · 10.0 steps/s`, `◌ p0 → ● p1 → ◌ p2 → ◌ p0`, `3.0 MB`, `all wait for p1-cd`} {
+	for _, want := range []string{`view 2 · 3 peers · 6 steps · 10.0 steps/s`, `◌ p0 → ● p1 → ◌ p2 → ◌ p0`, `3.0 MB`, `all wait for p1-cd`, `p1-cd computes 1.6 times as long as the others`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}

@@ -86,6 +86,7 @@ var (
 	topHead  = lipgloss.NewStyle().Bold(true).Padding(0, 1)
 	topCell  = lipgloss.NewStyle().Padding(0, 1)
 	topAlarm = lipgloss.NewStyle().Bold(true).Foreground(lipgloss.Red)
+	topWarn  = lipgloss.NewStyle().Foreground(lipgloss.Yellow)
 	topFaint = lipgloss.NewStyle().Faint(true)
 )
 
@@ -101,6 +102,9 @@ func (m topModel) text() string {
 		fmt.Fprintf(&b, "%s\n%s\n%s\n", m.summary(), drawRing(m.answers), m.table())
 		if who := blocking(m.answers); who != "" {
 			fmt.Fprintln(&b, topAlarm.Render("all wait for "+who))
+		}
+		for _, s := range slow(m.answers) {
+			fmt.Fprintln(&b, topWarn.Render(s.String()))
 		}
 	}
 	fmt.Fprint(&b, topFaint.Render("q leaves"))
