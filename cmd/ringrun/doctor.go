@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/ringrun/ringrun/cmd/ringrun/doctor"
+	"github.com/ringrun/ringrun/cmd/ringrun/paths"
 	"github.com/urfave/cli/v3"
 	"golang.org/x/term"
 )
@@ -25,6 +27,7 @@ func doctorCommand() *cli.Command {
 			&cli.StringFlag{Name: "H", Usage: "examine these `HOSTS`, and from each the ways to each other, as ringrun -H would use them"},
 			&cli.StringFlag{Name: "hostfile", Usage: "the hosts are in this `FILE`"},
 			&cli.StringFlag{Name: "cache", Usage: "they keep ringrun in this `DIR` (default: ~/.cache/ringrun there)"},
+			&cli.StringFlag{Name: "network", Usage: "peers are to reach each other by these `NETWORKS` only: 10.1.0.0/16, or names of interfaces"},
 			&cli.IntFlag{Name: "port", Usage: "the founder is to listen on this `PORT`"},
 			&cli.StringFlag{Name: "output", Usage: "workers are to write in this `DIR`"},
 			&cli.StringFlag{Name: "checkpoint", Usage: "checkpoints are to go to this `DIR`"},
@@ -44,6 +47,14 @@ func doctorCommand() *cli.Command {
 			ctx, _ = catchSignals(ctx)
 			x := newExam(hosts, c.Int("port"), newPrinter(os.Stdout, os.Stderr))
 			x.cache = c.String("cache")
+			if c.IsSet("network") {
+				if x.network, err = paths.ParseFilter(c.String("network")); err != nil {
+					return usagef("-network %s: %w", c.String("network"), err)
+				}
+			}
+			if x.cache != "" && !path.IsAbs(x.cache) {
+				return usagef("-cache %s: want a path that begins with /", x.cache)
+			}
 			for _, dir := range []string{c.String("output"), c.String("checkpoint")} {
 				if dir != "" {
 					x.dirs = append(x.dirs, dir)
@@ -63,6 +74,7 @@ type exam struct {
 	out   *printer
 	token doctor.Token
 
+	network  paths.Filter // that a run is to use
 	patients []*patient
 }
 
@@ -72,8 +84,9 @@ type patient struct {
 	host
 	ward   *ward // nil if the host cannot be used
 	facts  doctor.Facts
-	port   int    // at which it answers probes
-	use    string // the address that peers on it bind
+	port   int                    // at which it answers probes
+	use    string                 // the address that peers on it bind
+	wanted func(addr string) bool // nil: any
 	ahead  time.Duration
 	unsure time.Duration
 	ways   map[int][]doctor.Way // to the others, by their index

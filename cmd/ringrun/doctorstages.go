@@ -4,10 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/ringrun/ringrun/cmd/ringrun/doctor"
+	"github.com/ringrun/ringrun/cmd/ringrun/paths"
 )
 
 const (
@@ -47,9 +50,36 @@ func (x *exam) interview(ctx context.Context) {
 			busy := p.facts.PortBusy
 			p.facts = *reply.Facts
 			p.facts.PortBusy = busy
+			p.limit(x.network)
 		}
 		return err
 	})
+}
+
+// limit leaves only the addresses that the user wants a run to use.
+func (p *patient) limit(network paths.Filter) {
+	if network.Empty() {
+		return
+	}
+	lets := func(addr string) bool {
+		ip, err := netip.ParseAddr(addr)
+		return err == nil && network.Lets(paths.Address{IP: ip.Unmap(), Iface: p.facts.Ifaces[addr]})
+	}
+	p.wanted = lets
+	var good []string
+	for _, a := range append([]string{p.use, p.ward.conn.server}, p.facts.Addrs...) {
+		if lets(a) {
+			good = append(good, a)
+		}
+	}
+	if len(good) > 0 {
+		p.use = good[0]
+		return
+	}
+	p.port = 0 // nobody need try
+	p.findings = append(p.findings, doctor.Finding{Status: doctor.Fail, Host: p.name, Check: "network",
+		Found: "it has " + strings.Join(p.facts.Addrs, ", "), Cause: "none of its addresses is in the -network wanted",
+		Remedy: "another -network, or an address of that network for the host"})
 }
 
 // readClock takes the answer that came fastest: its uncertainty is half of the
@@ -127,7 +157,7 @@ func (p *patient) addrs() []string {
 	addrs := []string{p.use}
 	seen := map[string]bool{p.use: true}
 	for _, a := range append([]string{p.ward.conn.server}, p.facts.Addrs...) {
-		if a != "" && !seen[a] && len(addrs) < maxWays {
+		if a != "" && !seen[a] && len(addrs) < maxWays && (p.wanted == nil || p.wanted(a)) {
 			addrs, seen[a] = append(addrs, a), true
 		}
 	}

@@ -25,8 +25,9 @@ type Query struct {
 // Facts are what a host knows about itself. They hold no judgement.
 type Facts struct {
 	Hostname string              `json:"hostname"`
-	Addrs    []string            `json:"addrs"` // of its interfaces, but for loopback
-	Names    map[string][]string `json:"names"` // what they stand for here; nothing if they are unknown
+	Addrs    []string            `json:"addrs"`            // of its interfaces, but for loopback
+	Ifaces   map[string]string   `json:"ifaces,omitempty"` // of each of them
+	Names    map[string][]string `json:"names"`            // what they stand for here; nothing if they are unknown
 	Loopback string              `json:"loopback,omitempty"`
 	PortBusy string              `json:"port_busy,omitempty"` // why the founder could not listen on its port
 	Ports    string              `json:"ports,omitempty"`     // the range of those that the system hands out
@@ -71,6 +72,7 @@ func Gather(ctx context.Context, q Query) Facts {
 		Cores: runtime.NumCPU(), Same: shm.Identity(), Names: map[string][]string{},
 	}
 	f.Hostname, _ = os.Hostname() // empty: judged
+	f.Ifaces = ifaces()
 	for _, ip := range ownAddrs() {
 		f.Addrs = append(f.Addrs, ip.String())
 	}
@@ -120,6 +122,27 @@ func ownAddrs() []net.IP {
 		}
 	}
 	return ips
+}
+
+// ifaces names the interface of each address.
+func ifaces() map[string]string {
+	all := map[string]string{}
+	list, err := net.Interfaces()
+	if err != nil {
+		return nil
+	}
+	for _, i := range list {
+		addrs, err := i.Addrs()
+		if err != nil {
+			continue // it has just gone
+		}
+		for _, a := range addrs {
+			if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
+				all[n.IP.String()] = i.Name
+			}
+		}
+	}
+	return all
 }
 
 func lookUp(ctx context.Context, name string) []string {
