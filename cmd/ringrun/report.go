@@ -91,7 +91,9 @@ func (j *job) report(i int, line []byte) {
 	case "slow", "recovered":
 		j.slow(r.Slow, r.Event == "slow")
 	case "page":
-		j.tellPage(r.Addr)
+		j.tellPage(p, r.Addr)
+	case "metrics":
+		j.tellMetrics(p, r.Addr)
 	case "failed":
 		p.why, p.late, p.final = r.Error, r.Late, r.Final
 	}

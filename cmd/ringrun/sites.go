@@ -19,6 +19,7 @@ type site struct {
 	slots   []*slot
 	gone    bool   // no longer listed
 	trouble string // why it is not reached, as it was told
+	metrics string // where those of its first worker are, as it was told
 }
 
 // An arrival is the end of an attempt to start an agent.

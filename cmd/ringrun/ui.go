@@ -130,9 +130,33 @@ func (o *options) metricsFit() bool {
 
 // tellPage says once where the page is; after the worker that served it is gone,
 // another serves it at the same place.
-func (j *job) tellPage(url string) {
-	if j.page != url {
-		j.page = url
-		j.out.note("see %s", url)
+func (j *job) tellPage(p *peer, at string) {
+	if j.page != at {
+		j.page = at
+		j.out.note("see %s%s", at, p.fromAfar(at))
 	}
+}
+
+// tellMetrics says once where those of the first worker of each host are.
+func (j *job) tellMetrics(p *peer, at string) {
+	if s := p.slot.site; p.slot.local == 0 && s.metrics != at {
+		s.metrics = at
+		more := ""
+		if len(s.slots) > 1 {
+			more = ", those of its other workers at the ports that follow"
+		}
+		j.out.note("metrics of host %s: %s%s%s", s.host.name, at, more, p.fromAfar(at))
+	}
+}
+
+// fromAfar tells how to come to what only the host of a worker reaches.
+func (p *peer) fromAfar(at string) string {
+	u, err := url.Parse(at)
+	if err != nil || p.conn.host.local {
+		return ""
+	}
+	if ip := net.ParseIP(u.Hostname()); ip == nil || !ip.IsLoopback() {
+		return ""
+	}
+	return fmt.Sprintf(" on host %s; from here: ssh -L %[2]s:localhost:%[2]s %[1]s", p.conn.host.name, u.Port())
 }
