@@ -51,9 +51,12 @@ func (j *job) tellAbsent(all []int) {
 	if j.opts.startWait > 0 {
 		until = fmt.Sprintf("ringrun waits up to -start-timeout %v; Ctrl-C ends it", j.opts.startWait)
 	}
-	wait := ", and the others wait for it"
-	if j.founded {
-		wait = ""
+	wait := ""
+	switch {
+	case !j.founded:
+		wait = ", and the others wait for it"
+	case j.opts.detach:
+		wait = ", and -detach waits for that"
 	}
 	j.out.note("%s%s: does %s call it, and what does it do before? %s", notCome(all, absentAfter), wait, j.opts.prog, until)
 }
