@@ -68,15 +68,17 @@ type Bridge struct {
 	buckets  []bucket
 
 	// What the machine does while it runs, on a goroutine of its own.
-	hook    sync.Mutex
-	engine  *engine
-	slots   map[*tensor.Dense]int // parameters by their slots
-	modes   modes
-	vmErr   error // why the machine cannot be used
-	missing []int // for each bucket, how many gradients have not come yet
-	flight  flight
-	asked   bool // whether there can be a flight, in this pass
-	twice   bool // a machine has run twice in this step
+	hook     sync.Mutex
+	engine   *engine
+	slots    map[*tensor.Dense]int // parameters by their slots
+	modes    modes
+	vmErr    error // why the machine cannot be used
+	missing  []int // for each bucket, how many gradients have not come yet
+	machines int   // made with VM
+	aims     aims
+	flight   flight
+	asked    bool // whether there can be a flight, in this pass
+	twice    bool // a machine has run twice in this step
 
 	quiet    bool // in NoSync
 	serial   bool // never begin a flight early
@@ -233,6 +235,7 @@ func (b *Bridge) NoSync(run func() error) error {
 // A Bridge need not be closed when the process ends anyway.
 func (b *Bridge) Close() {
 	_ = b.flight.wait(context.Background()) // of a communicator that is closed, or has finished them
+	b.disarm()
 	for _, s := range b.places {
 		if g, p := &b.grads[s.param], b.params[s.param]; g.slots[0] != nil {
 			gorgonia.WithGrad(tensor.New(tensor.WithShape(p.shape...), tensor.Of(p.dtype)))(p.node)

@@ -28,6 +28,7 @@ func (b *Bridge) VM() gorgonia.VMOpt {
 		}
 		gorgonia.WithEngine(b.engine)(m)
 		gorgonia.BindDualValues(b.nodes()...)(m)
+		b.aimLater(m)
 	}
 }
 
@@ -68,6 +69,7 @@ type engine struct {
 
 // Add returns x + y. If x is the memory of a gradient, that is now complete.
 func (e *engine) Add(x, y tensor.Tensor, opts ...tensor.FuncOpt) (tensor.Tensor, error) {
+	e.b.aim()
 	d, ok := x.(*tensor.Dense)
 	if !ok {
 		return e.Engine.Add(x, y, opts...)
@@ -76,6 +78,12 @@ func (e *engine) Add(x, y tensor.Tensor, opts ...tensor.FuncOpt) (tensor.Tensor,
 		return e.b.take(i, d, y, opts)
 	}
 	return e.Engine.Add(x, y, opts...)
+}
+
+// MatMul writes the product of x and y to one of our places, too.
+func (e *engine) MatMul(x, y, to tensor.Tensor) error {
+	e.b.aim()
+	return e.Engine.MatMul(x, y, to)
 }
 
 // take adds what a pass has found to gradient i, and lets it go on its way. It
@@ -92,6 +100,7 @@ func (b *Bridge) take(i int, d *tensor.Dense, y tensor.Tensor, opts []tensor.Fun
 	g := &b.grads[i]
 	home := b.arenas[b.home].part(g.place)
 	switch v, ok := addend(y, b.params[i]); {
+	case y == tensor.Tensor(d): // see aim
 	case !ok:
 		if _, err := b.engine.Engine.Add(d, y, opts...); err != nil {
 			return nil, err
