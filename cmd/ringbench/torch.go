@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ringrun/ringrun/bench"
@@ -23,7 +25,8 @@ func (p *program) torchCommand() *cli.Command {
 			"process, and must come to the same loss. The contests are\n" +
 			"  step  one process, 784-512-512-512-512-10, batch 128; also with gonum's product\n" +
 			"  ddp   one process and two, 784-512-512-10, batch 64 each, against\n" +
-			"        DistributedDataParallel over gloo\n" +
+			"        DistributedDataParallel over gloo, and two of ours at once that do not\n" +
+			"        talk: so much do two processes lose by sharing the machine\n" +
 			"Times are medians over the turns; ratios are taken turn by turn, their median\n" +
 			"and range printed. Needs a Python with torch, as Debian's python3-torch.",
 		Flags: []cli.Flag{
@@ -42,7 +45,16 @@ func (p *program) torchCommand() *cli.Command {
 type racer struct {
 	name  string
 	peers int
+	apart bool // each trains alone
 	run   func(ctx context.Context, peers int) (bench.TrainResult, error)
+}
+
+// together is how many train one model.
+func (r racer) together() int {
+	if r.apart {
+		return 1
+	}
+	return r.peers
 }
 
 // A contest has racers that do the same work; what is better than what is said
@@ -112,16 +124,38 @@ func (p *program) contest(name string, torch *bench.Torch, transport string, eac
 		return contest{
 			title:  "MLP 784-512-512-512-512-10, batch 128, SGD, one thread",
 			task:   task,
-			racers: []racer{{"ringrun", 1, ours(task)}, {"torch", 1, theirs(task)}, {"ringrun, gonum's BLAS", 1, ours(gonum)}},
+			racers: []racer{{"ringrun", 1, false, ours(task)}, {"torch", 1, false, theirs(task)}, {"ringrun, gonum's BLAS", 1, false, ours(gonum)}},
 			ratios: [][2]int{{0, 1}, {0, 2}},
 		}
 	}
 	task := bench.Perceptron{Widths: []int{784, 512, 512, 10}, Batch: 64, Time: each}.WithDefaults()
 	return contest{
-		title:  "MLP 784-512-512-10, batch 64 on each peer, SGD, one thread each, " + transport,
-		task:   task,
-		racers: []racer{{"ringrun", 2, ours(task)}, {"ringrun", 1, ours(task)}, {"torch DDP, gloo", 2, theirs(task)}, {"torch", 1, theirs(task)}},
-		ratios: [][2]int{{0, 2}, {0, 1}, {2, 3}},
+		title: "MLP 784-512-512-10, batch 64 on each peer, SGD, one thread each, " + transport,
+		task:  task,
+		racers: []racer{
+			{"ringrun", 2, false, ours(task)}, {"ringrun", 1, false, ours(task)}, {"ringrun, no talk", 2, true, p.apart(ours(task))},
+			{"torch DDP, gloo", 2, false, theirs(task)}, {"torch", 1, false, theirs(task)},
+		},
+		ratios: [][2]int{{0, 3}, {0, 1}, {2, 1}, {0, 2}, {3, 4}},
+	}
+}
+
+// apart runs peers at the same time that know nothing of each other.
+func (p *program) apart(run func(context.Context, int) (bench.TrainResult, error)) func(context.Context, int) (bench.TrainResult, error) {
+	return func(ctx context.Context, peers int) (bench.TrainResult, error) {
+		results, errs := make([]bench.TrainResult, peers), make([]error, peers)
+		var all sync.WaitGroup
+		for i := range peers {
+			all.Go(func() { results[i], errs[i] = run(ctx, 1) })
+		}
+		all.Wait()
+		sum := results[0]
+		for _, r := range results[1:] {
+			sum.Rate += r.Rate
+			sum.MedianMS = max(sum.MedianMS, r.MedianMS)
+		}
+		sum.Size = peers
+		return sum, errors.Join(errs...)
 	}
 }
 
@@ -160,8 +194,8 @@ func (p *program) race(ctx context.Context, c contest, turns int) (raceResults, 
 			if err != nil {
 				return out, err
 			}
-			if want := out.lossOf(r.peers, result.Loss); math.Abs(result.Loss-want) > 1e-3*want {
-				return out, fmt.Errorf("%s comes to a loss of %v where the first with %d peers came to %v: they do not do the same work", r.name, result.Loss, r.peers, want)
+			if want := out.lossOf(r.together(), result.Loss); math.Abs(result.Loss-want) > 1e-3*want {
+				return out, fmt.Errorf("%s comes to a loss of %v where the first with %d peers came to %v: they do not do the same work", r.name, result.Loss, r.together(), want)
 			}
 			out.turns[i] = append(out.turns[i], result)
 		}
@@ -172,7 +206,7 @@ func (p *program) race(ctx context.Context, c contest, turns int) (raceResults, 
 // lossOf is what the first with so many peers came to, or else this.
 func (r raceResults) lossOf(peers int, loss float64) float64 {
 	for i, racer := range r.racers {
-		if racer.peers == peers && len(r.turns[i]) > 0 {
+		if racer.together() == peers && len(r.turns[i]) > 0 {
 			return r.turns[i][0].Loss
 		}
 	}

@@ -16,7 +16,7 @@ func rehearsed(losses ...float64) contest {
 	c := contest{title: "rehearsal", task: bench.Perceptron{Time: time.Second}, ratios: [][2]int{{0, 1}}}
 	for i, name := range []string{"a", "b"} {
 		turn := 0
-		c.racers = append(c.racers, racer{name, 1, func(context.Context, int) (bench.TrainResult, error) {
+		c.racers = append(c.racers, racer{name, 1, false, func(context.Context, int) (bench.TrainResult, error) {
 			turn++
 			rate := []float64{100, 20}[i] * float64(turn)
 			return bench.TrainResult{Size: 1, MedianMS: 1000 / rate, Rate: rate, Loss: losses[i]}, nil
@@ -61,6 +61,22 @@ func TestRace(t *testing.T) {
 	failing.racers[0].run = func(context.Context, int) (bench.TrainResult, error) { return bench.TrainResult{}, errors.New("tired") }
 	if _, err := p.race(t.Context(), failing, 1); err == nil || !strings.Contains(err.Error(), "tired") {
 		t.Errorf("a racer fails: error %v", err)
+	}
+}
+
+// Peers that train apart are as fast as both together, and fail as one.
+func TestApart(t *testing.T) {
+	p := &program{line: newStatusLine(&bytes.Buffer{})}
+	run := func(err error) func(context.Context, int) (bench.TrainResult, error) {
+		return p.apart(func(_ context.Context, peers int) (bench.TrainResult, error) {
+			return bench.TrainResult{Size: peers, MedianMS: 2, Rate: 100, Loss: 3}, err
+		})
+	}
+	if got, err := run(nil)(t.Context(), 2); err != nil || got != (bench.TrainResult{Size: 2, MedianMS: 2, Rate: 200, Loss: 3}) {
+		t.Errorf("two of 100 samples/s: %+v, %v", got, err)
+	}
+	if _, err := run(errors.New("tired"))(t.Context(), 2); err == nil || !strings.Contains(err.Error(), "tired") {
+		t.Errorf("both fail: error %v", err)
 	}
 }
 
