@@ -16,7 +16,7 @@ import (
 // onRing runs f on so many peers of a ring in memory, all at once.
 func onRing(t *testing.T, size int, coder string, f func(ctx context.Context, c *allreduce.Comm) error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	cd, err := codec.ByName(coder)
 	if err != nil {
@@ -30,7 +30,7 @@ func onRing(t *testing.T, size int, coder string, f func(ctx context.Context, c 
 	var wg sync.WaitGroup
 	for _, self := range peers {
 		wg.Go(func() {
-			r, err := ring.Open(ctx, ring.Config{Self: self, Peers: peers, Epoch: 1, Transport: net.Transport(self), Silence: 10 * time.Second})
+			r, err := ring.Open(ctx, ring.Config{Self: self, Peers: peers, Epoch: 1, Transport: net.Transport(self), Silence: 30 * time.Second})
 			if err != nil {
 				t.Errorf("%s: %v", self, err)
 				return

@@ -47,9 +47,9 @@ func TestParseStat(t *testing.T) {
 
 func TestProcessSecondsGrow(t *testing.T) {
 	before := processSeconds()
-	for deadline := time.Now().Add(10 * time.Second); processSeconds() == before; {
+	for deadline := time.Now().Add(time.Minute); processSeconds() == before; {
 		if time.Now().After(deadline) {
-			t.Fatal("10 s of work cost no processor time")
+			t.Fatal("a minute of work cost no processor time")
 		}
 	}
 }

@@ -28,7 +28,7 @@ func TestControl(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.CloseIdleConnections()
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), ample)
 		defer cancel()
 		req, err := http.NewRequestWithContext(ctx, "GET", "http://"+tr.listener.Addr().String()+"/x", nil)
 		if err != nil {
@@ -76,7 +76,7 @@ func TestControlWantsCertificate(t *testing.T) {
 	} {
 		a, b := net.Pipe()
 		go tls.Client(b, client).Handshake()
-		a.SetDeadline(time.Now().Add(5 * time.Second))
+		a.SetDeadline(time.Now().Add(ample))
 		if err := tls.Server(a, server).Handshake(); err == nil {
 			t.Errorf("%s: let in", name)
 		}

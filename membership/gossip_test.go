@@ -17,6 +17,9 @@ import (
 	"go.uber.org/zap"
 )
 
+// ample is the time for what takes a moment on a machine that has time for us.
+const ample = time.Minute
+
 // A talker is a gossip and what it has heard.
 type talker struct {
 	*gossip
@@ -62,7 +65,7 @@ func (g talker) hears(t *testing.T, want string) {
 		if got != want {
 			t.Fatalf("heard %.40q (%d bytes), want %.40q (%d bytes)", got, len(got), want, len(want))
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(ample):
 		t.Fatalf("did not hear %.40q (%d bytes)", want, len(want))
 	}
 }
@@ -72,7 +75,7 @@ func poll(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(ample)
 	for !holds() {
 		select {
 		case <-tick.C:
@@ -211,7 +214,7 @@ func TestGossipEncrypts(t *testing.T) {
 		if len(p.Buf) < len(words) || bytes.Contains(p.Buf, []byte(words)) {
 			t.Errorf("packet %q", p.Buf)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(ample):
 		t.Fatal("no packet")
 	}
 
@@ -221,12 +224,12 @@ func TestGossipEncrypts(t *testing.T) {
 	select {
 	case s := <-wire.StreamCh():
 		defer s.Close()
-		s.SetDeadline(time.Now().Add(10 * time.Second))
+		s.SetDeadline(time.Now().Add(ample))
 		b, err := io.ReadAll(s)
 		if err != nil || len(b) < len(words) || bytes.Contains(b, []byte(words)) {
 			t.Errorf("stream %q, %v", b, err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(ample):
 		t.Fatal("no stream")
 	}
 }
@@ -254,7 +257,7 @@ func TestGossipDropsUnencrypted(t *testing.T) {
 		if _, err := sender.WriteTo(packet, to); err != nil {
 			t.Fatal(err)
 		}
-		c, err := sender.DialTimeout(to, 10*time.Second)
+		c, err := sender.DialTimeout(to, ample)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -268,7 +271,7 @@ func TestGossipDropsUnencrypted(t *testing.T) {
 		select {
 		case s := <-heard:
 			got.heard <- s
-		case <-time.After(10 * time.Second):
+		case <-time.After(ample):
 			t.Fatal("the memberlist without a key does not understand the message")
 		}
 	}
@@ -341,7 +344,7 @@ func TestGossipCloseLeaksNothing(t *testing.T) {
 		t.Errorf("the probe that was cut short says %v", got)
 	}
 	for _, ours := range []string{"(*transport)", "(*outbox)", "(*gossip)", "(*doorman)"} {
-		settled := time.Now().Add(50 * time.Millisecond) // for those that have said they are done
+		settled := time.Now().Add(ample) // for those that have said they are done
 		for left := stacks(ours); len(left) > 0; left = stacks(ours) {
 			if runtime.Gosched(); time.Now().After(settled) {
 				t.Fatalf("left after close:\n%s", strings.Join(left, "\n\n"))

@@ -20,7 +20,7 @@ const testSecret = "sixteen bytes or more"
 func shake(t *testing.T, dialer, acceptor *doorman, kind byte) (w welcome, dialErr error, got byte, acceptErr error) {
 	t.Helper()
 	a, b := net.Pipe()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(ample)
 	a.SetDeadline(deadline)
 	b.SetDeadline(deadline)
 	done := make(chan struct{})
@@ -74,7 +74,7 @@ func TestHelloMismatch(t *testing.T) {
 func TestHelloForgedProof(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()
-	a.SetDeadline(time.Now().Add(10 * time.Second))
+	a.SetDeadline(time.Now().Add(ample))
 	result := make(chan error, 1)
 	go func() {
 		defer b.Close()

@@ -3,13 +3,12 @@ package membership
 import (
 	"context"
 	"testing"
-	"time"
 )
 
 // A peer that closes its port without a word is missed at once, although nobody
 // says that the epoch is of no use: the peer before it in the ring holds on to it.
 func TestDeathIsSeenWithoutLinks(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), ample)
 	defer cancel()
 	secret := []byte("a secret of this test")
 	first, err := Start(ctx, Config{ID: "a", Run: "test", Secret: secret, Found: true, Expect: 3})
@@ -44,7 +43,7 @@ func TestDeathIsSeenWithoutLinks(t *testing.T) {
 func TestHoldsOnToTheRightOne(t *testing.T) {
 	a := talk(t, "a")
 	b := talk(t, "b", a.addr())
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), ample)
 	defer cancel()
 	if a.hold(ctx, "earlier", b.addr()) || ctx.Err() != nil {
 		t.Errorf("held on to b in place of the peer that had its port before: %v", ctx.Err())

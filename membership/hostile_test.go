@@ -102,7 +102,7 @@ func duo(t *testing.T, log *zap.Logger) (a, b *Node, v View) {
 func start(t *testing.T, cfg Config) *Node {
 	t.Helper()
 	cfg.Run, cfg.Secret = "run", []byte(testSecret)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), ample)
 	defer cancel()
 	n, err := Start(ctx, cfg)
 	if err != nil {
@@ -115,7 +115,7 @@ func start(t *testing.T, cfg Config) *Node {
 // viewOf waits for a view of so many peers.
 func viewOf(t *testing.T, n *Node, size int) View {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), ample)
 	defer cancel()
 	for v := (View{}); ; {
 		var err error
@@ -188,6 +188,7 @@ func (r *relay) replay(t *testing.T, to string) {
 // go, the view stays, a peer gets in, and memory, goroutines and files are bounded.
 func TestHostileNetwork(t *testing.T) {
 	core, logs := observer.New(zap.WarnLevel)
+	began := time.Now()
 	a, b, v := duo(t, zap.New(core))
 	goroutines, files := runtime.NumGoroutine(), openFiles(t)
 	mob.HalfOpen(t, a.Addr(), *halfOpen)
@@ -197,7 +198,7 @@ func TestHostileNetwork(t *testing.T) {
 	begin := time.Now()
 	start(t, Config{ID: "c", Join: []string{a.Addr()}})
 	v = viewOf(t, a, 3)
-	if d := time.Since(begin); d > 5*time.Second {
+	if d := time.Since(begin); d > 15*time.Second { // it would wait for 30
 		t.Errorf("a peer had to wait for %v", d)
 	}
 	_, err := Start(t.Context(), Config{ID: "d", Run: "run", Secret: []byte("another secret, long enough"), Join: []string{a.Addr()}})
@@ -214,8 +215,8 @@ func TestHostileNetwork(t *testing.T) {
 	}
 	stop()
 	lines := logs.FilterMessageSnippet("refused").All()
-	if len(lines) != 1 {
-		t.Errorf("%d lines about strangers in less than a minute, want one: %v", len(lines), lines)
+	if most := 1 + int(time.Since(began)/time.Minute); len(lines) < 1 || len(lines) > most {
+		t.Errorf("%d lines about strangers, want 1 to %d: %v", len(lines), most, lines)
 	}
 }
 

@@ -89,7 +89,7 @@ func TestJoinNobody(t *testing.T) {
 			if !strings.Contains(err.Error(), "nobody answers at "+tt.addr+": "+tt.want) || !errors.Is(err, tt.is) {
 				t.Errorf("%q, want it to say that nobody answers at %s: %s", err, tt.addr, tt.want)
 			}
-			if took < 5*time.Second || took > 10*time.Second {
+			if took < 5*time.Second || took > 2*knockTime { // it is 10 s on a machine that has time for us
 				t.Errorf("took %v, want between 5 and 10 s: a founder may be late, a user not wait", took)
 			}
 		})
@@ -189,7 +189,7 @@ func TestJoinEachOther(t *testing.T) {
 	errs := make(chan error, 2)
 	for i, id := range []string{"a", "b"} {
 		cfg := testConfig(id)
-		cfg.Bind, cfg.Join, cfg.JoinTimeout = addrs[i], addrs, time.Second
+		cfg.Bind, cfg.Join, cfg.JoinTimeout = addrs[i], addrs, 3*time.Second
 		go func() {
 			g, err := startGossip(context.Background(), cfg, func([]byte) {})
 			if err == nil {
@@ -225,7 +225,7 @@ func TestJoinCancelled(t *testing.T) {
 	if err := <-result; !errors.Is(err, why) {
 		t.Errorf("got %v, want %v", err, why)
 	}
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > knockTime/2 {
 		t.Errorf("took %v", took)
 	}
 }

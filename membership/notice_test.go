@@ -5,13 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 )
 
 // A founder hears how its group came to be, and how the death of a peer led to the
 // next view.
 func TestNotices(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), ample)
 	defer cancel()
 	var heard []string // the node's goroutine writes, until Close has returned
 	a, err := Start(ctx, Config{

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
 
 	"go.uber.org/zap"
 )
@@ -29,7 +28,7 @@ func endOf(t *testing.T, ctx context.Context, n *Node) End {
 // it is in the view in which the run has ended. A newcomer hears it as well.
 func TestFinishReachesWhoWasCutOff(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), ample)
 	defer cancel()
 	c := &cable{side: map[string]int{}}
 	nodes := cutGroup(t, ctx, c, "", zap.NewNop().Core(), 0, 0, 1)
@@ -67,7 +66,7 @@ func TestFinishReachesWhoWasCutOff(t *testing.T) {
 // A launcher's word reaches a peer that waits for the dead.
 func TestTell(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), ample)
 	defer cancel()
 	nodes := cutGroup(t, ctx, &cable{side: map[string]int{}}, "", zap.NewNop().Core(), 0, 0)
 	stranger := End{Group: "x", Epoch: 2, Steps: 7}
@@ -85,7 +84,7 @@ func TestTell(t *testing.T) {
 // Who is left out and may live is missing, until it has come back under another ID.
 func TestMissing(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), ample)
 	defer cancel()
 	c := &cable{side: map[string]int{}}
 	nodes := cutGroup(t, ctx, c, "", zap.NewNop().Core(), 0, 0, 1)

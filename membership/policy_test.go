@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -88,7 +87,7 @@ func cutGroup(t *testing.T, ctx context.Context, c *cable, policy string, log za
 // Two against two: all wait and say why, and go on together when the cut heals.
 func TestHalvesPause(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), ample)
 	defer cancel()
 	core, logs := observer.New(zap.WarnLevel)
 	c := &cable{side: map[string]int{}}
@@ -131,7 +130,7 @@ func expired() context.Context {
 // Three against one, which stops by its policy; the others do not.
 func TestMinorityStops(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), ample)
 	defer cancel()
 	c := &cable{side: map[string]int{}}
 	nodes := cutGroup(t, ctx, c, "stop", zapcore.NewNopCore(), 0, 0, 0, 1)
@@ -152,7 +151,7 @@ func TestMinorityStops(t *testing.T) {
 // One against one, and the preferred one goes on; the other comes back.
 func TestPreferredGoesOn(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), ample)
 	defer cancel()
 	c := &cable{side: map[string]int{}}
 	nodes := cutGroup(t, ctx, c, "prefer=b", zapcore.NewNopCore(), 0, 1)
@@ -181,7 +180,7 @@ func TestPreferredGoesOn(t *testing.T) {
 // the peers have left.
 func TestWitness(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), ample)
 	defer cancel()
 	c := &cable{side: map[string]int{}}
 	nodes := cutGroup(t, ctx, c, "", zapcore.NewNopCore(), 0, 1)

@@ -31,7 +31,7 @@ func TestProbe(t *testing.T) {
 		{"a peer of another run has its port", "earlier", talkWith(t, other).addr(), unknown},
 		{"no address", "b", "b.example:1", unknown},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), ample)
 		if tt.name == "it is stopped" {
 			cancel()
 			ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
@@ -79,7 +79,7 @@ func listenAnd(t *testing.T, serve func(c net.Conn)) string {
 			if err != nil {
 				return
 			}
-			c.SetDeadline(time.Now().Add(10 * time.Second))
+			c.SetDeadline(time.Now().Add(ample))
 			serve(c)
 			c.Close()
 		}
