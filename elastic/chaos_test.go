@@ -88,7 +88,7 @@ func (x *havoc) happen(p *peer, what int, pause time.Duration) error {
 		p.kill()
 		return errPointless
 	case 1:
-		go func() { _ = g.node().Leave(x.c.ctx) }() // as when the others find it too slow: it learns it later
+		go g.node().Retire() // as when the others find it too slow: it learns it later
 	case 2:
 		x.starts.Go(func() { x.c.start(0) })
 	case 3:
