@@ -20,15 +20,11 @@ import (
 // get asks from within a host.
 func (l *lab) get(host, url string) (text string, err error) {
 	done := make(chan struct{})
-	go func() { // its thread ends with it
+	go func() {
 		defer close(done)
-		runtime.LockOSThread()
-		var ns *os.File
-		if ns, err = os.Open(filepath.Join("/run/netns", l.prefix+host)); err != nil {
-			return
-		}
-		defer ns.Close()
-		if err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err == nil {
+		var leave func()
+		if leave, err = enter(filepath.Join("/run/netns", l.prefix+host)); err == nil {
+			defer leave()
 			text, err = getHere(url)
 		}
 	}()
@@ -36,34 +32,75 @@ func (l *lab) get(host, url string) (text string, err error) {
 	return text, err
 }
 
-// getHere connects in this goroutine, not in one of package http.
+// enter lets the thread of this goroutine into a network namespace. The thread is
+// brought back, not ended: what was started from it, as sshd, may end with it.
+func enter(path string) (leave func(), err error) {
+	ns, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer ns.Close()
+	runtime.LockOSThread()
+	own, err := os.Open("/proc/thread-self/ns/net")
+	if err == nil {
+		err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
+	}
+	if err != nil {
+		runtime.UnlockOSThread()
+		return nil, err
+	}
+	return func() {
+		defer own.Close()
+		if unix.Setns(int(own.Fd()), unix.CLONE_NEWNET) == nil {
+			runtime.UnlockOSThread()
+		}
+	}, nil
+}
+
+// getHere connects in this goroutine, not in one of package http. It follows a page
+// that keeps the token of its address in a cookie.
 func getHere(url string) (string, error) {
+	resp, text, err := askHere(url, nil)
+	if err == nil && resp.StatusCode == http.StatusSeeOther {
+		to, bad := resp.Location()
+		if bad != nil {
+			return "", bad
+		}
+		resp, text, err = askHere(to.String(), resp.Cookies())
+	}
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", resp.Status, text)
+	}
+	return text, err
+}
+
+func askHere(url string, cookies []*http.Cookie) (*http.Response, string, error) {
 	req, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
-		return "", err
+		return nil, "", err
+	}
+	for _, c := range cookies {
+		req.AddCookie(c)
 	}
 	c, err := net.DialTimeout("tcp", req.URL.Host, 5*time.Second)
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	defer c.Close()
 	if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
-		return "", err
+		return nil, "", err
 	}
 	req.Close = true
 	if err := req.Write(c); err != nil {
-		return "", err
+		return nil, "", err
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(c), req)
 	if err != nil {
-		return "", err
+		return nil, "", err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", resp.Status, b)
-	}
-	return string(b), err
+	return resp, string(b), err
 }
 
 // The page and the metrics of a run on other hosts are where ringrun says.
@@ -86,11 +123,11 @@ func TestWatchOtherHosts(t *testing.T) {
 	if text, err := l.get("here", "http://10.71.0.2:9401/metrics"); err != nil || !strings.Contains(text, `id="p1-`) {
 		t.Errorf("the second worker of host a: %v\n%.300s", err, text)
 	}
-	r.signal(syscall.SIGTERM)
-	r.ends(128+int(syscall.SIGTERM), `^ringrun: metrics of host a: .*, those of its other workers at the ports that follow$`)
+	r.signal(syscall.SIGINT)
+	r.ends(128+int(syscall.SIGINT), `^ringrun: metrics of host a: .*, those of its other workers at the ports that follow$`)
 
 	r = l.launch("here", l.self(), "-H", "a", "-ui", "7464", trainerProg(t))
 	r.until(1, `^ringrun: see http://127\.0\.0\.1:7464/ on host a; from here: ssh -L 7464:localhost:7464 a$`)
-	r.signal(syscall.SIGTERM)
-	r.ends(128 + int(syscall.SIGTERM))
+	r.signal(syscall.SIGINT)
+	r.ends(128 + int(syscall.SIGINT))
 }
