@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -68,7 +69,8 @@ func TestDoctorBetweenHosts(t *testing.T) {
 			[]string{"fail a → b UDP: TCP reaches 10.77.2.2 and UDP does not", "fail b → a UDP"}, ""},
 		{"a black hole for large packets", true, func(n *network) {
 			n.on("r", "link set tob mtu 1400", "rule add iif lo ipproto icmp blackhole")
-		}, []string{"fail a → b MTU: packets of more than 1400 bytes are lost", "fail a → b bandwidth: short messages arrive", "fail b → a MTU"}, `mtu 1400 on both hosts`},
+		}, []string{"fail a → b MTU: packets of more than 1400 bytes are lost", "fail a → b bandwidth: short messages arrive", "fail b → a MTU",
+			"maybe fail b → a bandwidth: short messages arrive"}, `mtu 1400 on both hosts`},
 		{"a router that tells its MTU", false, func(n *network) { n.on("r", "link set tob mtu 1400") }, []string{"fail b → a MTU"}, `^  ok +a → b +MTU +1400 bytes$`},
 		{"a slow link", false, func(n *network) {
 			n.run("r", "tc", "qdisc", "add", "dev", "tob", "root", "tbf", "rate", "40mbit", "burst", "32kb", "latency", "50ms")
@@ -126,7 +128,8 @@ func (l *launcher) findings() []doctor.Finding {
 }
 
 // checkFindings compares those about pairs of hosts, names and busy processors
-// left out, with what they begin with.
+// left out, with what they begin with. One that is wanted "maybe" may be there: in
+// the network namespaces long packets get through that way in bursts, and not alone.
 func checkFindings(t *testing.T, findings []doctor.Finding, want []string) {
 	t.Helper()
 	var got []string
@@ -135,8 +138,12 @@ func checkFindings(t *testing.T, findings []doctor.Finding, want []string) {
 			got = append(got, string(f.Status)+" "+f.Where()+" "+f.Check+": "+f.Cause)
 		}
 	}
+	want = slices.DeleteFunc(slices.Clone(want), func(w string) bool {
+		begin, maybe := strings.CutPrefix(w, "maybe ")
+		return maybe && !slices.ContainsFunc(got, func(line string) bool { return strings.HasPrefix(line, begin) })
+	})
 	for i, line := range got {
-		if i >= len(want) || !strings.HasPrefix(line, want[i]) {
+		if i >= len(want) || !strings.HasPrefix(line, strings.TrimPrefix(want[i], "maybe ")) {
 			t.Errorf("findings\n%s\nwant those that begin with\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 			return
 		}
