@@ -75,7 +75,10 @@ func TestControlWantsCertificate(t *testing.T) {
 		"another run":    mustTLS(t, secret, "other"),
 	} {
 		a, b := net.Pipe()
-		go tls.Client(b, client).Handshake()
+		go func() {
+			_ = tls.Client(b, client).Handshake() // it is for the server to refuse
+			b.Close()                             // or it waits for somebody to read why
+		}()
 		a.SetDeadline(time.Now().Add(ample))
 		if err := tls.Server(a, server).Handshake(); err == nil {
 			t.Errorf("%s: let in", name)
