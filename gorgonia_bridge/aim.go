@@ -4,6 +4,7 @@ import (
 	"reflect"
 
 	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
 )
 
 // The tape machine lets a matrix product make a new tensor for its result, and
@@ -20,6 +21,7 @@ type aims struct {
 	machine   gorgonia.VM       // of which the program is not known yet, or nil
 	registers *[]gorgonia.Value // of the machine; nil: none is aimed
 	all       []aim
+	inputs    gorgonia.Nodes // of the graphs
 }
 
 type aim struct{ register, param int }
@@ -44,8 +46,8 @@ func (b *Bridge) aim() {
 		return
 	}
 	registers := *b.aims.registers
-	if registers[b.aims.all[0].register] != nil {
-		return // they are aimed
+	if registers[b.aims.all[0].register] != nil || b.aims.byColumns() {
+		return
 	}
 	b.hook.Lock()
 	defer b.hook.Unlock()
@@ -58,11 +60,25 @@ func (b *Bridge) aim() {
 	}
 }
 
+// byColumns reports whether an input has its elements in the order of columns.
+// Then a product may, too, as only a tensor of its own can.
+func (a aims) byColumns() bool {
+	for _, n := range a.inputs {
+		if d, ok := n.Value().(*tensor.Dense); ok && d.DataOrder().IsColMajor() {
+			return true
+		}
+	}
+	return false
+}
+
 // disarm gives the nodes that are gradients values of their own, before the
 // memory of the arenas goes.
 func (b *Bridge) disarm() {
 	for _, a := range b.aims.all {
 		p := b.params[a.param]
+		if p.node.Deriv().Value() == nil {
+			continue
+		}
 		if own, err := gorgonia.CloneValue(p.node.Deriv().Value()); err == nil {
 			_ = gorgonia.UnsafeLet(p.node.Deriv(), own) // it has the shape of what was there
 		}
@@ -97,6 +113,9 @@ func aimsOf(m gorgonia.VM, e *engine, params []param) (found aims) {
 	}
 	if len(found.all) > 0 {
 		found.registers = registers
+		for _, g := range graphsOf(params) {
+			found.inputs = append(found.inputs, g.Inputs()...)
+		}
 	}
 	return found
 }

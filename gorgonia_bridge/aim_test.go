@@ -120,6 +120,25 @@ func TestWhatIsNotAimed(t *testing.T) {
 	}
 }
 
+// A product of operands by columns is by columns itself, and so needs a tensor of
+// its own.
+func TestColumnsAreNotAimed(t *testing.T) {
+	w := pair(t, netOptions{dtype: tensor.Float32})[0]
+	w.bridge.aim()
+	if w.bridge.aims.byColumns() || w.bridge.aims.registers == nil {
+		t.Fatal("nothing is to be aimed")
+	}
+	clear(*w.bridge.aims.registers)
+	x := tensor.New(tensor.WithShape(shard, inputs), tensor.AsFortran(make([]float32, shard*inputs)))
+	if err := gorgonia.Let(w.graph.ByName("x")[0], x); err != nil {
+		t.Fatal(err)
+	}
+	w.bridge.aim()
+	if (*w.bridge.aims.registers)[w.bridge.aims.all[0].register] != nil {
+		t.Error("a product of columns is aimed")
+	}
+}
+
 // Who looks at the node of a gradient after Close finds a value.
 func TestCloseLeavesGradientNodes(t *testing.T) {
 	w := pair(t, netOptions{dtype: tensor.Float32})[0]
