@@ -19,88 +19,68 @@ import (
 
 // get asks from within a host.
 func (l *lab) get(host, url string) (text string, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		var leave func()
-		if leave, err = enter(filepath.Join("/run/netns", l.prefix+host)); err == nil {
-			defer leave()
-			text, err = getHere(url)
-		}
-	}()
-	<-done
-	return text, err
-}
-
-// enter lets the thread of this goroutine into a network namespace. The thread is
-// brought back, not ended: what was started from it, as sshd, may end with it.
-func enter(path string) (leave func(), err error) {
-	ns, err := os.Open(path)
+	l.t.Helper()
+	here, err := os.Open("/proc/self/ns/net")
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	defer ns.Close()
+	defer here.Close()
+	there, err := os.Open(filepath.Join("/run/netns", l.prefix+host))
+	if err != nil {
+		return "", err
+	}
+	defer there.Close()
 	runtime.LockOSThread()
-	own, err := os.Open("/proc/thread-self/ns/net")
-	if err == nil {
-		err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
+	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+		l.t.Fatal(err)
 	}
-	if err != nil {
-		runtime.UnlockOSThread()
-		return nil, err
+	text, err = getHere(url)
+	if back := unix.Setns(int(here.Fd()), unix.CLONE_NEWNET); back != nil {
+		l.t.Fatal(back)
 	}
-	return func() {
-		defer own.Close()
-		if unix.Setns(int(own.Fd()), unix.CLONE_NEWNET) == nil {
-			runtime.UnlockOSThread()
-		}
-	}, nil
-}
-
-// getHere connects in this goroutine, not in one of package http. It follows a page
-// that keeps the token of its address in a cookie.
-func getHere(url string) (string, error) {
-	resp, text, err := askHere(url, nil)
-	if err == nil && resp.StatusCode == http.StatusSeeOther {
-		to, bad := resp.Location()
-		if bad != nil {
-			return "", bad
-		}
-		resp, text, err = askHere(to.String(), resp.Cookies())
-	}
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", resp.Status, text)
-	}
+	runtime.UnlockOSThread() // a thread that ended would take the sshd with it that it has started
 	return text, err
 }
 
-func askHere(url string, cookies []*http.Cookie) (*http.Response, string, error) {
+// getHere connects in this goroutine, not in one of package http. It goes where it is
+// sent to.
+func getHere(url string, with ...*http.Cookie) (string, error) {
 	req, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
-		return nil, "", err
+		return "", err
 	}
-	for _, c := range cookies {
+	for _, c := range with {
 		req.AddCookie(c)
 	}
-	c, err := net.DialTimeout("tcp", req.URL.Host, 5*time.Second)
+	c, err := net.DialTimeout("tcp", req.URL.Host, patience)
 	if err != nil {
-		return nil, "", err
+		return "", err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
-		return nil, "", err
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		return "", err
 	}
 	req.Close = true
 	if err := req.Write(c); err != nil {
-		return nil, "", err
+		return "", err
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(c), req)
 	if err != nil {
-		return nil, "", err
+		return "", err
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusSeeOther && len(with) == 0 {
+		to, err := resp.Location()
+		if err != nil {
+			return "", err
+		}
+		return getHere(to.String(), resp.Cookies()...)
+	}
 	b, err := io.ReadAll(resp.Body)
-	return resp, string(b), err
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", resp.Status, b)
+	}
+	return string(b), err
 }
 
 // The page and the metrics of a run on other hosts are where ringrun says.
