@@ -28,7 +28,7 @@ func TestRealHostile(t *testing.T) {
 	binaries(t)
 	secret := strings.Repeat("5e", 32)
 	t.Setenv("RINGRUN_SECRET", secret)
-	steps, halfOpen := "600", 600
+	steps, halfOpen := "300", 600
 	if *long {
 		steps, halfOpen = "4000", 10000
 	}
@@ -44,9 +44,7 @@ func TestRealHostile(t *testing.T) {
 		t.Fatalf("workers %v, want 3", workers)
 	}
 	memory, files := mostMemory(t, workers), mostFiles(t, workers)
-	if *long {
-		yield(t)
-	}
+	yield(t)
 	ports := openPorts(t, workers)
 	if n := len(ports); n < 6 {
 		t.Fatalf("open ports %v: want two of each peer", ports)
@@ -79,21 +77,33 @@ func TestRealHostile(t *testing.T) {
 		t.Logf("rank %d: %.0f samples/s, undisturbed %.0f (%+.1f%%)", s.Rank, is, was, 100*(is/was-1))
 	}
 	text := strings.Join(j.seen, "\n")
-	if n := strings.Count(text, "refused "); n > 3*2 {
+	const lines = 3 * 2 * 4 // at each port the first, what was counted at the end, and one a minute
+	if n := strings.Count(text, "refused "); n > lines {
 		t.Errorf("%d lines about strangers:\n%s", n, text)
 	}
 }
 
 // yield lets this process, and so the strangers, have only what the peers leave of the
-// processors: they are on machines of their own otherwise.
+// processors, until the test ends: they would be on machines of their own.
 func yield(t *testing.T) {
 	t.Helper()
-	tasks, _ := filepath.Glob("/proc/self/task/[0-9]*")
-	for _, dir := range tasks {
-		if id, err := strconv.Atoi(filepath.Base(dir)); err == nil {
-			_ = syscall.Setpriority(syscall.PRIO_PROCESS, id, 19) // it has ended: nothing to do
+	if os.Geteuid() != 0 {
+		return // there would be no way back
+	}
+	set := func(nice int) {
+		tasks, _ := filepath.Glob("/proc/self/task/[0-9]*")
+		for _, dir := range tasks {
+			if id, err := strconv.Atoi(filepath.Base(dir)); err == nil {
+				_ = syscall.Setpriority(syscall.PRIO_PROCESS, id, nice) // it has ended: nothing to do
+			}
 		}
 	}
+	was, err := syscall.Getpriority(syscall.PRIO_PROCESS, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set(19)
+	t.Cleanup(func() { set(20 - was) }) // the system call counts the other way
 }
 
 // A port is one at which a worker listens.

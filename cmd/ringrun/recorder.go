@@ -72,6 +72,7 @@ func (r *recorder) add(p elastic.StatusPeer) {
 	r.known[p.ID] = p
 	r.live++
 	r.readers.Go(func() {
+		yieldThread()
 		err := r.follow(p)
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -83,6 +84,7 @@ func (r *recorder) add(p elastic.StatusPeer) {
 }
 
 func (r *recorder) write() {
+	yieldThread()
 	tick := time.NewTicker(recordEvery)
 	defer tick.Stop()
 	for {

@@ -46,7 +46,7 @@ func TestTracingCost(t *testing.T) {
 		t.Error("want less than 2%")
 	}
 	l.signal(syscall.SIGTERM)
-	l.ends(128 + int(syscall.SIGTERM))
+	l.ends(0) // it drains its peers
 }
 
 func askerOf(t *testing.T, secret, addr string) *asker {
