@@ -28,7 +28,7 @@ func TestDrain(t *testing.T) {
 					if slices.Contains(leavers, slices.Index(c.peers, p)) {
 						p.g.Drain()
 					}
-					p.awaitChange(c.ctx, 3)
+					p.awaitChange(c.ctx, p.g.Epoch()+1)
 				}
 				return nil
 			}
@@ -124,7 +124,7 @@ func TestJoinRetriesNothing(t *testing.T) {
 	c.at = func(p *peer, s Shard) error {
 		if s.Step == 9 && p.id != "p3-0" {
 			once.Do(func() { c.start(3) })
-			p.awaitChange(c.ctx, 3)
+			p.awaitChange(c.ctx, p.g.Epoch()+1)
 		}
 		return nil
 	}
