@@ -3,7 +3,6 @@ package main
 import (
 	"os"
 	"os/exec"
-	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -31,12 +30,4 @@ func peak(ru *syscall.Rusage) uint64 { return uint64(ru.Maxrss) << 10 }
 // setProcessName changes what ps and killall see.
 func setProcessName(name string) {
 	_ = os.WriteFile("/proc/self/comm", []byte(name), 0) // only a precaution
-}
-
-// yieldThread gives the goroutine that calls it a thread of its own, which works only
-// when nobody else on this host wants to: what it records is not to be slower for that.
-func yieldThread() {
-	runtime.LockOSThread() // for ever: the thread ends with the goroutine
-	const least = 19
-	_ = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), least) // it works without
 }

@@ -23,6 +23,3 @@ func reap(cmd *exec.Cmd, ended func()) error {
 func peak(ru *syscall.Rusage) uint64 { return uint64(ru.Maxrss) }
 
 func setProcessName(string) {}
-
-// yieldThread does nothing here: a thread has no priority of its own.
-func yieldThread() {}

@@ -72,7 +72,6 @@ func (r *recorder) add(p elastic.StatusPeer) {
 	r.known[p.ID] = p
 	r.live++
 	r.readers.Go(func() {
-		yieldThread()
 		err := r.follow(p)
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -84,7 +83,6 @@ func (r *recorder) add(p elastic.StatusPeer) {
 }
 
 func (r *recorder) write() {
-	yieldThread()
 	tick := time.NewTicker(recordEvery)
 	defer tick.Stop()
 	for {
