@@ -160,7 +160,9 @@ func (e *end) admit(h Header) error {
 	case Abort:
 		return e.aborted(h)
 	case Bye: // nothing that we send is read any more
-		close(e.left)
+		if !e.hasLeft() { // twice: of a peer that is not ours
+			close(e.left)
+		}
 		e.link.Close()
 		return e.leftError()
 	}
