@@ -236,6 +236,20 @@ func TestRestartFromWhatIsGood(t *testing.T) {
 	}
 }
 
+// Where nothing can be written, a run says so when it starts.
+func TestRestartWithoutFolder(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "leads nowhere")
+	if err := os.Symlink("nowhere", dir); err != nil {
+		t.Skip(err)
+	}
+	r := newRestart(t, func(int) string { return dir }, 5)
+	r.start(1)
+	r.wait()
+	if err := r.peers[0].err; err == nil || !strings.Contains(err.Error(), dir) {
+		t.Errorf("%v, want an error that names %s", err, dir)
+	}
+}
+
 // Peers have folders of their own: the most advanced wins, whoever has it.
 func TestRestartFromTheMostAdvanced(t *testing.T) {
 	root := t.TempDir()

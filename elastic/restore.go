@@ -30,6 +30,9 @@ func (g *Group) restore() error {
 	if err != nil {
 		return fmt.Errorf("elastic: checkpoints: %w", err)
 	}
+	if err := writable(k.Dir); err != nil {
+		return fmt.Errorf("elastic: no checkpoint could be written: %w", err)
+	}
 	for _, s := range all {
 		h, err := g.restoreFrom(s.path)
 		if err != nil {
