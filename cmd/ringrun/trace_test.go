@@ -92,6 +92,18 @@ func checkNesting(t testing.TB, at [2]int, spans []traceEvent) {
 	}
 }
 
+// processOf returns the process of a peer: they are in the order in which they came.
+func processOf(t testing.TB, events []traceEvent, id string) int {
+	t.Helper()
+	for _, e := range events {
+		if name, ok := e.Args["name"].(string); ok && e.Name == "process_name" && strings.HasPrefix(name, id) {
+			return *e.PID
+		}
+	}
+	t.Fatalf("%s is not in the trace", id)
+	return 0
+}
+
 // phases returns the names of the phases of a process, with how often each is
 // there, when the first begins, when the last ends, and how long all take.
 func phases(events []traceEvent, pid int) (seen map[string]int, begin, end, sum float64) {
@@ -163,13 +175,13 @@ func TestTraceOfRun(t *testing.T) {
 	if buckets < 2*145*7 || waited == 0 || bytes < 150*1000 || !views["view 3 of 2"] {
 		t.Errorf("%d buckets, for %d a peer was waited, %v bytes, views %v", buckets, waited, bytes, views)
 	}
-	for peer := range 2 {
-		seen, begin, end, sum := phases(events, peer)
+	for _, peer := range []string{"p0-", "p1-"} {
+		seen, begin, end, sum := phases(events, processOf(t, events, peer))
 		if took := end - begin; sum < 0.95*took || sum > 1.05*took || took > float64(wall.Microseconds()) {
-			t.Errorf("peer %d: spans of %v µs in all, over %v µs", peer, sum, took)
+			t.Errorf("peer %s: spans of %v µs in all, over %v µs", peer, sum, took)
 		}
 		if seen["applying"] != 150 {
-			t.Errorf("peer %d: spans %v, want 150 steps", peer, seen)
+			t.Errorf("peer %s: spans %v, want 150 steps", peer, seen)
 		}
 	}
 	s.ringrun("-trace", file, "-detach", trainerProg(t)).ends(2, `-detach`)
