@@ -171,34 +171,36 @@ func TestBarrierOverChords(t *testing.T) {
 // behind the other, and peers are late by turns.
 func TestMixedInFlight(t *testing.T) {
 	for _, n := range []int{3, 6} {
-		g := openChords(t, n, ringtest.Options{FrameBytes: 1 << 10, Window: 2 << 10, Lanes: 2}, allreduce.Config{SmallBytes: 3000, InFlightBytes: 20000})
-		r := rand.New(rand.NewPCG(5, uint64(n)))
-		var js []job
-		for i := range 60 {
-			js = append(js, jobs[i%len(jobs)](r, ops[i%len(ops)], n, r.IntN(2000)))
-		}
-		g.must(func(ctx context.Context, c *allreduce.Comm) error {
-			r := rand.New(rand.NewPCG(6, uint64(c.Rank())))
-			var works []*allreduce.Work
-			for i, j := range js {
-				if r.IntN(8) == 0 {
-					time.Sleep(time.Duration(r.IntN(1000)) * time.Microsecond)
+		synctest.Test(t, func(t *testing.T) {
+			g := openChords(t, n, ringtest.Options{FrameBytes: 1 << 10, Window: 2 << 10, Lanes: 2}, allreduce.Config{SmallBytes: 3000, InFlightBytes: 20000})
+			r := rand.New(rand.NewPCG(5, uint64(n)))
+			var js []job
+			for i := range 60 {
+				js = append(js, jobs[i%len(jobs)](r, ops[i%len(ops)], n, r.IntN(2000)))
+			}
+			g.must(func(ctx context.Context, c *allreduce.Comm) error {
+				r := rand.New(rand.NewPCG(6, uint64(c.Rank())))
+				var works []*allreduce.Work
+				for i, j := range js {
+					if r.IntN(8) == 0 {
+						time.Sleep(time.Duration(r.IntN(1000)) * time.Microsecond)
+					}
+					works = append(works, c.Start(j.vectors[c.Rank()], j.op))
+					if i%10 == 9 {
+						if err := c.Barrier(ctx); err != nil {
+							return err
+						}
+					}
 				}
-				works = append(works, c.Start(j.vectors[c.Rank()], j.op))
-				if i%10 == 9 {
-					if err := c.Barrier(ctx); err != nil {
+				for i, w := range works {
+					if err := errors.Join(w.Wait(ctx), js[i].check(c.Rank())); err != nil {
 						return err
 					}
 				}
-			}
-			for i, w := range works {
-				if err := errors.Join(w.Wait(ctx), js[i].check(c.Rank())); err != nil {
-					return err
-				}
-			}
-			return nil
+				return nil
+			})
+			g.close()
 		})
-		g.close()
 	}
 }
 
