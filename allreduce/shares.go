@@ -23,10 +23,6 @@ func (b *board) shares(w *Work) error {
 		b.combinePart(w, lo, hi)
 		return nil
 	}
-	b.post(w, b.place(w.x))
-	if err := b.meet(w); err != nil {
-		return err
-	}
 	all, err := b.located(w)
 	switch {
 	case err != nil:

@@ -27,10 +27,6 @@ func (b *board) spread(w *Work) error {
 		}
 		return nil
 	}
-	b.post(w, b.place(w.x))
-	if err := b.meet(w); err != nil {
-		return err
-	}
 	all, err := b.located(w)
 	switch {
 	case err != nil:
@@ -57,11 +53,15 @@ func (w *Work) owned(rank int) (lo, hi int) {
 	return 0, 0
 }
 
-// located reports whether the vectors of all are in the arenas, and where.
+// located lets the peers meet and tell where their vectors are. It reports whether
+// all are in the arenas; then the terms are these vectors.
 func (b *board) located(w *Work) (all bool, err error) {
+	b.post(w, b.place(w.x))
+	if err := b.meet(w); err != nil {
+		return false, err
+	}
 	for rank := range b.c.size {
-		p := b.posts[rank][b.turn&1]
-		place := p.place
+		place := b.posts[rank][b.turn&1].place
 		if place == nowhere {
 			return false, nil
 		}
