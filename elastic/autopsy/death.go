@@ -85,7 +85,7 @@ func (x *exam) vanished(p *proc) (What, string) {
 // memory says how much a process had, and how much it might have.
 func (p *proc) memory() string {
 	used := max(p.end.Memory, p.box.Gauge.Memory)
-	limit := cmp.Or(p.end.Limit, p.box.Header.Limit)
+	limit := cmp.Or(p.box.Header.Limit, p.end.Limit) // its own word first: a script that starts it may have put it into a group
 	if limit == 0 {
 		return fmt.Sprintf("%s in use", bytes(used))
 	}
