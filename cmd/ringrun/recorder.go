@@ -36,7 +36,8 @@ type recorder struct {
 
 	mu    sync.Mutex
 	known map[string]elastic.StatusPeer
-	live  int // readers
+	live  int           // readers
+	ended chan struct{} // has room for one: a reader has ended
 	errs  []error
 }
 
@@ -52,7 +53,7 @@ func (a *asker) record(ctx context.Context, file string, l limits) (*recorder, e
 	if err != nil {
 		return nil, err
 	}
-	r := &recorder{ask: a, t: t, steps: l.steps, known: map[string]elastic.StatusPeer{}}
+	r := &recorder{ask: a, t: t, steps: l.steps, known: map[string]elastic.StatusPeer{}, ended: make(chan struct{}, 1)}
 	r.ctx, r.stop = context.WithCancel(ctx)
 	r.writers.Go(r.write)
 	r.writers.Go(r.look)
@@ -78,6 +79,10 @@ func (r *recorder) add(p elastic.StatusPeer) {
 		r.live--
 		if err != nil {
 			r.errs = append(r.errs, err)
+		}
+		select {
+		case r.ended <- struct{}{}:
+		default:
 		}
 	})
 }
@@ -222,16 +227,18 @@ func (r *recorder) watchClock(ctx context.Context, addr string, ahead *atomic.In
 
 // wait waits until all peers have ended, at most until ctx does.
 func (r *recorder) wait(ctx context.Context) {
-	gone := make(chan struct{})
-	go func() {
-		r.readers.Wait()
-		close(gone)
-	}()
-	select {
-	case <-gone:
-	case <-ctx.Done():
-		r.stop()
-		<-gone
+	for {
+		r.mu.Lock()
+		live := r.live
+		r.mu.Unlock()
+		if live == 0 {
+			return
+		}
+		select {
+		case <-r.ended:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -240,7 +247,9 @@ func (r *recorder) close(out *printer) error {
 	if r == nil {
 		return nil
 	}
+	r.mu.Lock() // nobody is added any more
 	r.stop()
+	r.mu.Unlock()
 	r.readers.Wait()
 	r.writers.Wait()
 	err := r.t.close()

@@ -72,11 +72,30 @@ func (j *job) resize(h host) (lost []*slot) {
 	}
 	s.host.slots = h.slots
 	for len(s.slots) < h.slots {
-		s.add()
+		s.add().local = j.freeNumber(s)
 	}
 	lost = s.slots[h.slots:]
 	s.slots = s.slots[:h.slots]
 	return lost
+}
+
+// freeNumber returns the smallest local number that no slot of a host has, nor a
+// worker there whose slot was taken away and that has not ended yet.
+func (j *job) freeNumber(s *site) int {
+	used := map[int]bool{}
+	for _, sl := range s.slots[:len(s.slots)-1] {
+		used[sl.local] = true
+	}
+	for _, p := range j.peers {
+		if p.slot.site == s && p.state == running {
+			used[p.slot.local] = true
+		}
+	}
+	n := 0
+	for used[n] {
+		n++
+	}
+	return n
 }
 
 // listed takes a new list of hosts: who is new is filled with workers, and those
