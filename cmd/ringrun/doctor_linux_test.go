@@ -135,7 +135,9 @@ func checkFindings(t *testing.T, findings []doctor.Finding, want []string) {
 	t.Helper()
 	var got []string
 	for _, f := range findings {
-		if f.Status != doctor.OK && f.To != "" && f.Check != "name" {
+		// How fast a way is when other tests run as well is found out, too.
+		busy := f.Check == "speed" && !strings.HasPrefix(f.Cause, "the link is slow")
+		if f.Status != doctor.OK && f.To != "" && f.Check != "name" && !busy {
 			got = append(got, string(f.Status)+" "+f.Where()+" "+f.Check+": "+f.Cause)
 		}
 	}
