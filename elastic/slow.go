@@ -108,7 +108,7 @@ func (g *Group) compareSpeed(gen *generation, all notes) {
 	factors, changed := g.pacer.look(time.Now(), peers, passes)
 	var slow []Slow
 	for r, id := range peers {
-		if g.pacer.peers[id].slow {
+		if g.pacer.peers[id].slow && factors[r] > 1 { // else it is about to be called slow no longer
 			slow = append(slow, Slow{id, factors[r], all[r].Why.String()})
 		}
 	}

@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// limited makes a control group with so many bytes of memory for workers
-// of a stage, or skips the test where that cannot be.
-func (s *stage) limited(bytes int) string {
-	s.t.Helper()
+// memoryGroup makes a control group with so many bytes of memory for workers,
+// or skips the test where that cannot be.
+func memoryGroup(t *testing.T, bytes int) string {
+	t.Helper()
 	for root, limit := range map[string]string{"/sys/fs/cgroup/memory": "memory.limit_in_bytes", "/sys/fs/cgroup": "memory.max"} {
 		dir := filepath.Join(root, fmt.Sprintf("ringrun-test-%d", os.Getpid()))
 		if os.Mkdir(dir, 0o755) != nil {
@@ -23,22 +23,25 @@ func (s *stage) limited(bytes int) string {
 			_ = os.Remove(dir)
 			continue
 		}
-		s.t.Cleanup(func() {
+		t.Cleanup(func() {
 			for range 100 { // until the kernel has counted the last process out
 				if err := syscall.Rmdir(dir); err == nil {
 					return
 				}
 				time.Sleep(20 * time.Millisecond)
 			}
-			s.t.Errorf("%s is left", dir)
+			t.Errorf("%s is left", dir)
 		})
 		if os.WriteFile(filepath.Join(dir, limit), fmt.Append(nil, bytes), 0) == nil {
 			return dir
 		}
 	}
-	s.t.Skip("no control group can be made here")
+	t.Skip("no control group can be made here")
 	return ""
 }
+
+// p1Within is a shell script that runs a program, p1 in the control group $0.
+const p1Within = `case $RINGRUN_ID in p1-*) echo $$ > "$0/cgroup.procs" || exit 1 ;; esac; exec "$@"`
 
 // The kernel kills a worker that wants more memory than there is. Only that worker is
 // in the group: of several it may take another one, too, while the memory of the first
@@ -46,9 +49,8 @@ func (s *stage) limited(bytes int) string {
 func TestAutopsyOutOfMemory(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	dir := s.limited(400 << 20)
-	const worker = `case $RINGRUN_ID in p1*) echo $$ > "$0/cgroup.procs" || exit 1 ;; esac; exec "$@"`
-	s.ringrun("-n", "3", "-min-n", "2", "-restart", "never", "sh", "-c", worker, dir, trainerProg(t), "-steps", "300", "-eat", "p1").ends(0,
+	dir := memoryGroup(t, 400<<20)
+	s.ringrun("-n", "3", "-min-n", "2", "-restart", "never", "sh", "-c", p1Within, dir, trainerProg(t), "-steps", "300", "-eat", "p1").ends(0,
 		`worker 1 was killed by SIGKILL`)
 	s.ringrun("autopsy").ends(0,
 		`^p1 on host \S+ was killed by signal 9 \(out of memory: \d+ MB in use, the limit is 419 MB\), at .*; the others went on .* later, and ended well`)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -45,6 +46,27 @@ func TestBlockedReadIsNamed(t *testing.T) {
 	began := time.Now()
 	l.named(began, namedTime, `WARN.*this step waits for others.*p1-\w+ \(computing, [\d.]+m?s, last bucket 3 of 7[;)]`)
 	l.until(1, `^ringrun: step 5 waits for p1 \(computing, [\d.]+m?s, last bucket 3 of 7[;)]`)
+	l.signal(syscall.SIGTERM)
+	l.ends(128 + int(syscall.SIGTERM))
+}
+
+// A peer that has more in memory than it may waits for its disk at every other page.
+func TestSwappingIsNamed(t *testing.T) {
+	needLong(t)
+	swap := filepath.Join(t.TempDir(), "swap")
+	for _, line := range []string{"fallocate -l 512M " + swap, "chmod 600 " + swap, "mkswap " + swap, "swapon " + swap} {
+		words := strings.Fields(line)
+		if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+			t.Skipf("no memory can be swapped here: %s: %v\n%s", line, err, out)
+		}
+	}
+	t.Cleanup(func() {
+		if err := exec.Command("swapoff", swap).Run(); err != nil {
+			t.Errorf("swapoff %s: %v", swap, err)
+		}
+	})
+	_, l, _ := stuckRun(t, "sh", "-c", p1Within, memoryGroup(t, 128<<20), trainerProg(t), "-walk", "256")
+	l.named(time.Now(), namedTime, `WARN.*this step waits for others.*p1-\w+ \(computing, [\d.]+m?s, last bucket 3 of 7; waits for its disk: \d+ page faults/s\)`)
 	l.signal(syscall.SIGTERM)
 	l.ends(128 + int(syscall.SIGTERM))
 }

@@ -25,6 +25,7 @@ var (
 	exit  = flag.String("exit", "", "the worker with this `ID` prefix ends in step 5, without a word to the others")
 	eat   = flag.String("eat", "", "the worker with this `ID` prefix takes memory from step 5 on, without end")
 	read  = flag.String("read", "", "and for that reads from this `FILE`")
+	walk  = flag.Int("walk", 0, "and for that walks through so many `MB` of memory again and again")
 	late  = flag.String("late", "", "the worker with this `ID` prefix computes three times as long until step 1000")
 	parts = flag.Int("buckets", 1, "all-reduces in a step; three of them begin before the backward pass ends")
 	data  = flag.Int("data", 0, "take samples from a set of `N`")
@@ -124,6 +125,11 @@ func stick(ctx context.Context) error {
 	case *read != "":
 		_, err := os.ReadFile(*read)
 		return err
+	case *walk > 0:
+		b := make([]byte, *walk<<20)
+		for i := 0; ctx.Err() == nil; i = (i + os.Getpagesize()) % len(b) {
+			b[i]++
+		}
 	}
 	<-ctx.Done()
 	return ctx.Err()
