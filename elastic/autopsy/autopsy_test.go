@@ -154,6 +154,11 @@ var stories = []struct {
 		e := blackbox.End{Asked: "SIGTERM by ringrun"}
 		return s.end(0, 4020, e).end(1, 4020, e).end(2, 4020, e)
 	}, Frozen, "p2 on host c did not run for 2s (it was stopped, or got no processor), and the others went on without it, at 12:00:02.000; the others went on 1.1s later"},
+	{"stopped, and asked to leave before it knew", func() *story {
+		return run(3).clocks(150).view(3100, 3, 0, 1).wentOn(3120, 3, 8, 0, 1).
+			note(2, 5200, blackbox.Event{Kind: blackbox.Lapse, Value: 3.2e9}).note(2, 5205, blackbox.Event{Kind: blackbox.Draining}).
+			note(2, 5210, blackbox.Event{Kind: blackbox.Excluded, Epoch: 3}).end(2, 5300, blackbox.End{Asked: "SIGTERM by ringrun"}).done(9000, 300, 0, 1)
+	}, Frozen, "p2 on host c did not run for 3.2s (it was stopped, or got no processor), and the others went on without it, at 12:00:02.000; the others went on 1.1s later, and ended well"},
 	{"cut off", func() *story {
 		return run(3).clocks(150).note(0, 2500, blackbox.Event{Kind: blackbox.Suspect, Peer: "p2-ab2"}).view(3100, 3, 0, 1).wentOn(3120, 3, 8, 0, 1).
 			note(2, 5210, blackbox.Event{Kind: blackbox.Excluded, Epoch: 3}).view(5500, 4, 0, 1, 2).done(9000, 300, 0, 1, 2)

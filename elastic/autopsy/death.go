@@ -220,6 +220,9 @@ func (x *exam) exclusions(p *proc) {
 func (x *exam) drains(p *proc, left int64) bool {
 	e, asked := p.last(blackbox.Draining)
 	_, back := x.back(p, left)
+	if lost := x.lostAt(p); lost > 0 { // what it was asked later is not why they went on
+		left = min(left, lost)
+	}
 	return asked && e.Time < left && !back
 }
 
