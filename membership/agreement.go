@@ -35,7 +35,8 @@ type agreement struct {
 	leaving   ids
 	dead      ids            // members proven dead
 	wantedAt  int            // tick since which a change is wanted; -1: not wanted
-	bereft    int            // tick at which those not proven dead were too few for a quorum; -1: not yet
+	bereft    int            // tick at which those not proven dead were too few for a quorum, or since then at which we woke; -1: not yet
+	mourns    int            // tick at which they were too few first
 	doubtAt   int            // tick since which the others may have gone on without us; -1: they have not
 	cutOff    bool           // when we were bereft, they may have let newcomers in as well
 	leftOut   []Peer         // who may live, and is not in the view

@@ -65,7 +65,7 @@ func (a *agreement) mourn() {
 	if a.bereft >= 0 || quorum(a.view, a.dead, living) {
 		return
 	}
-	a.bereft = a.now
+	a.bereft, a.mourns = a.now, a.now
 	a.cutOff = a.doubtAt >= 0 && a.now-a.doubtAt > certain || a.wantedAt >= 0 && a.now-a.wantedAt > prompt
 }
 
@@ -109,9 +109,10 @@ func (a *agreement) mayStand() bool {
 }
 
 // stranded reports whether this peer may call no last stand, and has asked around
-// for so many ticks in vain.
+// for so many ticks in vain, and listened for a while since it woke last.
 func (a *agreement) stranded(ticks int) bool {
-	return a.bereft >= 0 && a.cutOff && !a.excluded && a.now-a.bereft > ticks
+	listened := a.now-a.bereft > hearken
+	return a.bereft >= 0 && a.cutOff && !a.excluded && a.now-a.mourns > ticks && listened
 }
 
 // enough reports whether the peers in have may decide under a ballot.

@@ -79,6 +79,34 @@ func TestStrandedPeerGivesUp(t *testing.T) {
 	}
 }
 
+// A machine that pauses again and again does not wait for ever, either; but after a
+// pause it listens before it gives up.
+func TestStrandedWhilePausing(t *testing.T) {
+	v := View{Epoch: 2, Group: "g", Peers: peers("a b c")}
+	a := newAgreement(v.Peers[2], false, "", 0, 0)
+	a.adopt(v, ballot{})
+	a.lapse(certain + 1)
+	a.setDead("a")
+	a.setDead("b")
+	const patience = 400
+	given := 0
+	for range 3 * patience / (3 * hearken) {
+		for range 2 * hearken {
+			a.tick()
+			if a.stranded(patience) && given == 0 {
+				given = a.now - a.mourns
+			}
+		}
+		a.lapse(hearken)
+		if a.stranded(patience) {
+			t.Fatal("it has not listened since it woke")
+		}
+	}
+	if given <= patience || given > patience+3*hearken {
+		t.Errorf("it gives up after %d ticks, want about %d", given, patience)
+	}
+}
+
 // Whoever was left out knows where the others are.
 func TestOthers(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), ample)
