@@ -44,7 +44,7 @@ func (g *Group) Pass() (c *allreduce.Comm, samples int, err error) {
 // first pass that is dealt for it anew; without Shards all peers have the same
 // State, and the loop may take the same samples again.
 func (g *Group) Again(ctx context.Context, err error) bool {
-	if !g.bound || !retry(ctx, err) {
+	if !g.bound || !retry(ctx, err) || !g.brokenThrough(ctx) {
 		return false
 	}
 	g.next = step{}
@@ -55,6 +55,21 @@ func (g *Group) Again(ctx context.Context, err error) bool {
 	}
 	g.retries++
 	return true
+}
+
+// brokenThrough waits, if what collectives inside passes run on is broken, until the
+// whole generation is, which follows: or passes would be run again on it.
+func (g *Group) brokenThrough(ctx context.Context) bool {
+	gen := g.current()
+	if gen == nil || gen.inner == nil || gen.inner.Err() == nil {
+		return true
+	}
+	select {
+	case <-gen.comm.Done():
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // bind opens what collectives inside passes run on.
