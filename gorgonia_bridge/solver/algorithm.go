@@ -153,7 +153,7 @@ func updateLARS[T float](h *hyper, k *kernels[T], p part[T]) {
 			p.g, p.scale = p.scratch, 1
 		}
 		local := 1.0
-		w, g := math.Sqrt(k.squares(p.w)), math.Sqrt(k.squares(p.g))*p.scale
+		w, g := math.Sqrt(k.squares(p.w)), float64(math.Sqrt(k.squares(p.g))*p.scale)
 		if w > 0 && g > 0 {
 			local = h.trust * w / (g + float64(h.decay*w))
 		}
