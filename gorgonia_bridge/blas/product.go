@@ -43,17 +43,21 @@ const (
 
 // orient turns the product around, into Cᵀ = Bᵀ·Aᵀ, if that suits the kernel
 // better: its tiles are wide, and fewer rows cost less, while fewer columns do
-// not. What is decided here must not depend on the number of threads. Except for
-// dots, it changes no bit of the result either.
+// not. What is decided here must not depend on the number of threads, and changes
+// no bit of the result, except for dots, which do not depend on the kernel either.
 func (p *product) orient() {
+	if p.dots = p.m == 1 && p.b.row == 1; p.dots {
+		return
+	}
 	kept, turned := p.kern.cost(p.m, p.n), p.kern.cost(p.n, p.m)
 	const transposing = 64 // an element of C, in multiplications
-	if (kept-turned)*p.k > transposing*p.m*p.n {
+	dots := p.n == 1 && p.a.col == 1
+	if dots || (kept-turned)*p.k > transposing*p.m*p.n {
 		p.m, p.n = p.n, p.m
 		p.a, p.b, p.c = p.b.turned(), p.a.turned(), p.c.turned()
 		p.scaleA, p.scaleB = p.scaleB, p.scaleA
 	}
-	p.dots = p.m == 1 && p.b.row == 1
+	p.dots = dots
 }
 
 // scaleC is what remains of a product by nothing.

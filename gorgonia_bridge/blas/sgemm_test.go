@@ -165,6 +165,33 @@ func TestSameBits(t *testing.T) {
 	}
 }
 
+// TestSameBitsOfNarrow: nor for a result of one row or column, which may be made
+// of dot products.
+func TestSameBitsOfNarrow(t *testing.T) {
+	r := rand.New(rand.NewPCG(18, 19))
+	for long := range 80 {
+		for _, k := range []int{5, 15, 31, 40, 70, 300} {
+			for _, s := range [][2]int{{1 + long, 1}, {1, 1 + long}} {
+				x := draw(r, s[0], s[1], k)
+				x.alpha = 0.3
+				var want []float32
+				for _, kern := range kernels() {
+					if kern == generic {
+						continue
+					}
+					got := x.on(kern.sgemm)
+					if want == nil {
+						want = got
+					}
+					if i := firstDifference(got, want); i >= 0 {
+						t.Fatalf("%v, %s: element %d is %v, but was %v", x, kern.name, i, got[i], want[i])
+					}
+				}
+			}
+		}
+	}
+}
+
 // TestOrient: nor does it matter which way round the product is computed.
 func TestOrient(t *testing.T) {
 	r := rand.New(rand.NewPCG(14, 15))
