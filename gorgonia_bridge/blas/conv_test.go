@@ -141,6 +141,55 @@ func TestConv2d(t *testing.T) {
 	}
 }
 
+// Wherever the elements of an image lie in memory, they are taken in their order.
+func TestContiguous(t *testing.T) {
+	for name, x := range layouts(t) {
+		got, shape := contiguous[float32](x), x.Shape()
+		for i := range shape.TotalSize() {
+			want, err := x.At(i/(shape[1]*shape[2]*shape[3]), i/(shape[2]*shape[3])%shape[1], i/shape[3]%shape[2], i%shape[3])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got[i] != want {
+				t.Errorf("%s, %v: element %d is %v, want %v", name, shape, i, got[i], want)
+				break
+			}
+		}
+	}
+}
+
+// layouts returns tensors of four dimensions in all ways that memory may have.
+func layouts(t *testing.T) map[string]*tensor.Dense {
+	t.Helper()
+	data := tensor.Range(tensor.Float32, 0, 120).([]float32)
+	fresh := func() *tensor.Dense {
+		return tensor.New(tensor.WithShape(2, 3, 4, 5), tensor.WithBacking(slices.Clone(data)))
+	}
+	turned := fresh()
+	if err := turned.T(0, 3, 1, 2); err != nil {
+		t.Fatal(err)
+	}
+	part := func(x *tensor.Dense, s ...tensor.Slice) *tensor.Dense {
+		v, err := x.Slice(s...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.(*tensor.Dense)
+	}
+	return map[string]*tensor.Dense{
+		"by rows":                  fresh(),
+		"by columns":               tensor.New(tensor.WithShape(2, 3, 4, 5), tensor.AsFortran(slices.Clone(data))),
+		"one pixel":                tensor.New(tensor.WithShape(1, 1, 1, 1), tensor.WithBacking([]float32{7})),
+		"one pixel, by columns":    tensor.New(tensor.WithShape(1, 1, 1, 1), tensor.AsFortran([]float32{7})),
+		"transposed":               turned,
+		"a batch":                  part(fresh(), gorgonia.S(0, 2)),
+		"channels":                 part(fresh(), nil, gorgonia.S(1, 3)),
+		"a batch of transposed":    part(turned, gorgonia.S(0, 2)),
+		"channels of transposed":   part(turned, nil, gorgonia.S(1, 3)),
+		"every second one of five": part(turned, nil, gorgonia.S(0, 5, 2)),
+	}
+}
+
 // Pooling is Gorgonia's, also where places overlap or leave pixels out.
 func TestMaxPool2D(t *testing.T) {
 	for _, c := range []struct {

@@ -117,5 +117,22 @@ func scalar32(s interface{}) (float32, bool) {
 }
 
 func contiguous32(d *tensor.Dense) bool {
-	return d.Dtype() == tensor.Float32 && !d.IsScalar() && !d.RequiresIterator() && len(d.Float32s()) == d.Shape().TotalSize()
+	return d.Dtype() == tensor.Float32 && !d.IsScalar() && !d.RequiresIterator() &&
+		inOrder(d.Shape(), d.Strides()) && len(d.Float32s()) == d.Shape().TotalSize()
+}
+
+// inOrder reports whether the strides are those of a row-major tensor. Those of a
+// slice of a transposed one are not, though it may need no iterator.
+func inOrder(shape tensor.Shape, strides []int) bool {
+	if len(strides) < len(shape) { // as a vector may have, or a single element
+		return shape.TotalSize() == 1 || len(strides) == 1 && strides[0] == 1
+	}
+	next := 1
+	for i := len(shape) - 1; i >= 0; i-- {
+		if shape[i] > 1 && strides[i] != next {
+			return false
+		}
+		next *= shape[i]
+	}
+	return true
 }

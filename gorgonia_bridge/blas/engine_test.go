@@ -235,6 +235,37 @@ func TestElementwise(t *testing.T) {
 	}
 }
 
+// TestLayouts does the same for operands that lie in memory in any way.
+func TestLayouts(t *testing.T) {
+	for name := range layouts(t) {
+		for how := range 3 {
+			f := func(e tensor.Engine) []float32 {
+				x := layouts(t)[name]
+				y := tensor.New(tensor.WithShape(x.Shape().Clone()...), tensor.WithBacking(tensor.Range(tensor.Float32, 1, 1+x.Shape().TotalSize())))
+				tensor.WithEngine(e)(x)
+				tensor.WithEngine(e)(y)
+				var z tensor.Tensor
+				var err error
+				switch how {
+				case 0:
+					z, err = tensor.Add(x, x)
+				case 1:
+					z, err = tensor.Mul(x, y)
+				case 2:
+					z, err = tensor.Gte(x, float32(60), tensor.AsSameType())
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				return contiguous[float32](z.(*tensor.Dense))
+			}
+			if got, want := f(Engine{}), f(standard); !slices.Equal(got, want) {
+				t.Errorf("%s, way %d: %v, want %v", name, how, got, want)
+			}
+		}
+	}
+}
+
 // TestElementwiseInto: the result goes where it should, and operands stay.
 func TestElementwiseInto(t *testing.T) {
 	vector := func(x ...float32) *tensor.Dense {

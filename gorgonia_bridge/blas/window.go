@@ -213,10 +213,14 @@ func each(n int, f func(i int)) {
 	all.Wait()
 }
 
-// contiguous returns the elements of a value in row-major order.
+// contiguous returns the elements of a value in row-major order. It does not ask
+// the tensor whether they lie so: that only knows about gaps.
 func contiguous[T float](v *tensor.Dense) []T {
-	if v.RequiresIterator() || v.DataOrder().IsColMajor() || v.DataSize() != v.Shape().TotalSize() {
-		v = v.Materialize().(*tensor.Dense)
+	data, shape, strides := v.Data().([]T), v.Shape(), v.Strides()
+	if inOrder(shape, strides) {
+		return data[:shape.TotalSize()]
 	}
-	return v.Data().([]T)
+	ordered := make([]T, shape.TotalSize())
+	permute(ordered, data, shape, strides, turn[T])
+	return ordered
 }
