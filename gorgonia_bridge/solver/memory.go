@@ -62,13 +62,35 @@ func memoryOfDense(d *tensor.Dense) (array, error) {
 	default:
 		return array{}, fmt.Errorf("is of %v, want float32 or float64", d.Dtype())
 	}
-	if d.RequiresIterator() || a.len() != d.Shape().TotalSize() {
+	if d.RequiresIterator() || !inOrder(d) || a.len() != d.Shape().TotalSize() {
 		return array{}, fmt.Errorf("is a view %v of %d elements, not contiguous; clone it first", d.Shape(), a.len())
 	}
 	if a.len() == 0 {
 		return array{}, fmt.Errorf("has no elements")
 	}
 	return a, nil
+}
+
+// inOrder reports whether the elements lie by rows, or by columns where the tensor
+// says so. Those of a slice of a transposed one do not, though it may need no
+// iterator.
+func inOrder(d *tensor.Dense) bool {
+	shape, strides := d.Shape(), d.Strides()
+	if len(strides) < len(shape) { // as a vector may have, or a single element
+		return shape.TotalSize() == 1 || len(strides) == 1 && strides[0] == 1
+	}
+	next := 1
+	for k := range shape {
+		i := len(shape) - 1 - k
+		if d.DataOrder().IsColMajor() {
+			i = k
+		}
+		if shape[i] > 1 && strides[i] != next {
+			return false
+		}
+		next *= shape[i]
+	}
+	return true
 }
 
 // colMajor reports whether the memory goes down the columns.

@@ -346,6 +346,7 @@ func TestStepRefuses(t *testing.T) {
 		{"other type", with(func(p *param) { p.g = tensor.New(tensor.WithShape(1, 13), tensor.Of(tensor.Float64)) }), `gradient of "b0" is (1, 13) of float64`},
 		{"other length", with(func(p *param) { p.g = tensor.New(tensor.WithShape(1, 12), tensor.Of(tensor.Float32)) }), `gradient of "b0" is (1, 12) of float32`},
 		{"a view", with(func(p *param) { p.g = view(t) }), `gradient of "b0" is a view`},
+		{"a slice of a transposed one", with(func(p *param) { p.w, p.g = tensor.New(tensor.WithShape(3, 2, 4), tensor.Of(tensor.Float32)), turned(t) }), `gradient of "b0" is a view (3, 2, 4)`},
 		{"column order", with(func(p *param) {
 			p.w = tensor.New(tensor.WithShape(2, 3), tensor.Of(tensor.Float32), tensor.AsFortran(nil))
 			p.g = tensor.New(tensor.WithShape(2, 3), tensor.Of(tensor.Float32))
@@ -386,6 +387,41 @@ func view(t *testing.T) gorgonia.Value {
 		t.Fatal(err)
 	}
 	return v.(*tensor.Dense)
+}
+
+// turned returns 3×2×4 elements that are side by side, but in another order.
+func turned(t *testing.T) gorgonia.Value {
+	d := tensor.New(tensor.WithShape(3, 4, 2), tensor.Of(tensor.Float32))
+	if err := d.T(0, 2, 1); err != nil {
+		t.Fatal(err)
+	}
+	v, err := d.Slice(gorgonia.S(0, 3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v.(*tensor.Dense)
+}
+
+// A parameter may lie in memory in any order that its gradient has, too.
+func TestOrdersAreTaken(t *testing.T) {
+	for _, dims := range [][]int{{}, {1}, {1, 1}, {1, 5}, {5, 1}, {2, 3}, {2, 1, 3}} {
+		for name, order := range map[string]tensor.ConsOpt{"rows": nil, "columns": tensor.AsFortran(nil)} {
+			value := func() *tensor.Dense {
+				opts := []tensor.ConsOpt{tensor.WithShape(dims...), tensor.Of(tensor.Float32)}
+				if order != nil {
+					opts = append(opts, order)
+				}
+				return tensor.New(opts...)
+			}
+			p := &param{name: "w", w: value(), g: value()}
+			mustMemory(p.g).set(mustMemory(p.g).len()-1, -1)
+			if err := NewSGD(WithLearnRate(1)).Step(model{p}.valueGrads()); err != nil {
+				t.Errorf("%v by %s: %v", dims, name, err)
+			} else if w := values(p.w); w[len(w)-1] != 1 {
+				t.Errorf("%v by %s has become %v", dims, name, w)
+			}
+		}
+	}
 }
 
 // What a solver says of itself tells its options apart, and schedules.
