@@ -134,7 +134,7 @@ func byVelocity[T float](h *hyper, k *kernels[T], p part[T], c coef[T]) {
 
 func updateRMSProp[T float](h *hyper, k *kernels[T], p part[T]) {
 	c := newCoef(h, p)
-	c.beta2, c.new2, c.eps = T(h.rho), T(1-h.rho), T(h.eps)
+	c.beta2, c.new2, c.eps = T(h.rho), T(1-h.rho), above0[T](h.eps)
 	k.rmsprop(p.w, p.g, p.kept[0], c)
 }
 
@@ -195,7 +195,11 @@ func newCoef[T float](h *hyper, p part[T]) coef[T] {
 //	rate·(m/b1)/(√(v/b2)+eps) = (rate·√b2/b1)·m/(√v+eps·√b2)
 func (c *coef[T]) setMeans(h *hyper, steps int, rate float64) {
 	b1, b2 := 1-power(h.beta1, steps), math.Sqrt(1-power(h.beta2, steps))
-	c.rate, c.eps = T(rate*b2/b1), T(h.eps*b2)
+	c.rate, c.eps = T(rate*b2/b1), above0[T](h.eps*b2)
 	c.beta1, c.new1 = T(h.beta1), T(1-h.beta1)
 	c.beta2, c.new2 = T(h.beta2), T(1-h.beta2)
 }
+
+// above0 keeps what is too small for its type from becoming 0, which no divisor
+// may be.
+func above0[T float](eps float64) T { return max(T(eps), math.SmallestNonzeroFloat32) }

@@ -214,6 +214,26 @@ func TestTrustWithoutNorms(t *testing.T) {
 	}
 }
 
+// However small eps is, a weight without a gradient stays what it is.
+func TestTinyEps(t *testing.T) {
+	for _, newSolver := range []func(...Option) *Solver{NewAdam, NewRMSProp, NewLAMB} {
+		for _, dt := range dtypes {
+			s := newSolver(WithEps(math.SmallestNonzeroFloat64), WithExclude(Vectors))
+			p := newParam("w", dt, 3)
+			mustMemory(p.w).set(2, 3)
+			for range 2 {
+				setFirst(p.g, 1)
+				if err := s.Step(model{p}.valueGrads()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := values(p.w); !(got[0] < 0) || got[1] != 0 || got[2] != 3 {
+				t.Errorf("%v, %v: the weights are %v, want less than 0, 0 and 3", s, dt, got)
+			}
+		}
+	}
+}
+
 func isA(name string, _ tensor.Shape) bool { return name == "a" }
 
 // Decay that is decoupled follows the schedule, and does not follow the gradient.
