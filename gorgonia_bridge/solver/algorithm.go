@@ -157,7 +157,7 @@ func updateLARS[T float](h *hyper, k *kernels[T], p part[T]) {
 		if w > 0 && g > 0 {
 			local = h.trust * w / (g + float64(h.decay*w))
 		}
-		c.scale, c.clip, c.l2 = T(local*p.scale), T(math.Inf(1)), T(local*h.decay)
+		c.scale, c.clip, c.l2 = finite[T](local*p.scale), T(math.Inf(1)), T(local*h.decay)
 	}
 	byVelocity(h, k, p, c)
 }
@@ -174,7 +174,7 @@ func updateLAMB[T float](h *hyper, k *kernels[T], p part[T]) {
 	if w, u := math.Sqrt(k.squares(p.w)), math.Sqrt(k.squares(p.scratch)); !p.excluded && w > 0 && u > 0 {
 		rate *= w / u
 	}
-	k.sgd(p.w, p.scratch, coef[T]{scale: 1, clip: T(math.Inf(1)), rate: T(rate), keep: 1})
+	k.sgd(p.w, p.scratch, coef[T]{scale: 1, clip: T(math.Inf(1)), rate: finite[T](rate), keep: 1})
 }
 
 // newCoef sets what all algorithms have in common.
@@ -203,3 +203,7 @@ func (c *coef[T]) setMeans(h *hyper, steps int, rate float64) {
 // above0 keeps what is too small for its type from becoming 0, which no divisor
 // may be.
 func above0[T float](eps float64) T { return max(T(eps), math.SmallestNonzeroFloat32) }
+
+// finite keeps a factor for what has all but vanished from becoming infinite: 0
+// times that is no number.
+func finite[T float](factor float64) T { return T(min(factor, math.MaxFloat32)) }

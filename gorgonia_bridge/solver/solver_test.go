@@ -234,6 +234,25 @@ func TestTinyEps(t *testing.T) {
 	}
 }
 
+// A gradient that has all but vanished makes the trust as large as a number can
+// be, not larger: the weights stay finite, and those without a gradient stay.
+func TestTrustInVanishingGradients(t *testing.T) {
+	for _, s := range []*Solver{NewLARS(WithWeightDecay(0)), NewLAMB(WithWeightDecay(0), WithEps(1))} {
+		p := newParam("w", tensor.Float32, 2, 2)
+		w := mustMemory(p.w)
+		copy(w.f32, []float32{1, 1, 1, 1})
+		for range 2 {
+			setFirst(p.g, 1e-43)
+			if err := s.Step(model{p}.valueGrads()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !(w.f32[0] <= 1 && w.f32[0] > 0.9) || !slices.Equal(w.f32[1:], []float32{1, 1, 1}) {
+			t.Errorf("%v: the weights are %v", s, w.f32)
+		}
+	}
+}
+
 func isA(name string, _ tensor.Shape) bool { return name == "a" }
 
 // Decay that is decoupled follows the schedule, and does not follow the gradient.
