@@ -82,13 +82,19 @@ func check(tA, tB blas.Transpose, m, n, k int, a []float32, lda int, b []float32
 	case ldc < max(1, n):
 		panic(badLdC)
 	case m == 0 || n == 0:
-	case len(a) < (rowsA-1)*lda+colsA:
+	case short(a, rowsA, colsA, lda):
 		panic(shortA)
-	case len(b) < (rowsB-1)*ldb+colsB:
+	case short(b, rowsB, colsB, ldb):
 		panic(shortB)
-	case len(c) < (m-1)*ldc+n:
+	case short(c, m, n, ldc):
 		panic(shortC)
 	}
+}
+
+// short reports whether x has less than the (rows-1)·ld+cols elements of a matrix.
+// That may be more than an int can hold.
+func short(x []float32, rows, cols, ld int) bool {
+	return rows > 0 && (len(x) < cols || (len(x)-cols)/ld < rows-1)
 }
 
 // stored returns the shape in memory of a matrix that is rows×cols after op.

@@ -301,6 +301,19 @@ func TestPanics(t *testing.T) {
 	}
 }
 
+// TestPanicsOfDistances: nor do rows that are so far apart that the product of
+// their number and distance is no int pass for a few.
+func TestPanicsOfDistances(t *testing.T) {
+	for i := range 3 {
+		x := call{tA: blas.NoTrans, tB: blas.NoTrans, m: 84, n: 32, k: 8, alpha: 1, lda: 8, ldb: 32, ldc: 32}
+		x.a, x.b, x.c = make([]float32, 84*8), make([]float32, 8*32), make([]float32, 84*32)
+		*[]*int{&x.lda, &x.ldb, &x.ldc}[i] = math.MaxInt/2 + 1
+		if got, want := x.refusal(Implementation{}.Sgemm), []string{shortA, shortB, shortC}[i]; got != want {
+			t.Errorf("%v: %v, want %v", x, got, want)
+		}
+	}
+}
+
 func (x *call) spoil(r *rand.Rand) {
 	switch r.IntN(9) {
 	case 0:
