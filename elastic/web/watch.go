@@ -16,6 +16,7 @@ import (
 const (
 	lookEvery  = 500 * time.Millisecond
 	lookWait   = 250 * time.Millisecond // for answers, until the others are shown without
+	lookDeep   = 3                      // those whom the answers name are asked at once, and those whom these name
 	askTimeout = 900 * time.Millisecond
 	lostAfter  = 1200 * time.Millisecond // without an answer
 	goneFor    = 15 * time.Second        // peers that are gone are still shown
@@ -148,32 +149,58 @@ func (w *watcher) run(ctx context.Context) {
 
 // look asks all peers, and makes a snapshot when they have answered, or soon.
 func (w *watcher) look(ctx context.Context, asking *sync.WaitGroup) {
-	answered := make(chan struct{}, maxKnown)
-	asked := 0
-	for _, p := range w.targets(time.Now()) {
-		asked++
-		asking.Go(func() {
-			w.ask(ctx, p)
-			answered <- struct{}{}
-		})
-	}
 	late := time.NewTimer(lookWait)
 	defer late.Stop()
-	for range asked {
-		select {
-		case <-answered:
-			continue
-		case <-late.C:
-		case <-ctx.Done():
-			return
+	who := w.targets(time.Now())
+	for range lookDeep {
+		if len(who) == 0 || !w.askAll(ctx, asking, who, late.C) {
+			break
 		}
-		break
+		who = w.fresh()
+	}
+	if ctx.Err() != nil {
+		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.snapshot = w.draw(time.Now())
 	close(w.changed)
 	w.changed = make(chan struct{})
+}
+
+// askAll reports whether all have answered before it was late.
+func (w *watcher) askAll(ctx context.Context, asking *sync.WaitGroup, who []*seen, late <-chan time.Time) bool {
+	answered := make(chan struct{}, len(who))
+	for _, p := range who {
+		asking.Go(func() {
+			w.ask(ctx, p)
+			answered <- struct{}{}
+		})
+	}
+	for range who {
+		select {
+		case <-answered:
+		case <-late:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// fresh returns whom of the view nobody has asked yet.
+func (w *watcher) fresh() (all []*seen) {
+	for _, m := range w.viewed() {
+		p := w.peer(m.Addr)
+		w.mu.Lock()
+		if !p.asking && p.ok.IsZero() && p.why == nil && len(all) < maxKnown {
+			p.asking = true
+			all = append(all, p)
+		}
+		w.mu.Unlock()
+	}
+	return all
 }
 
 // targets returns whom to ask now: the peers of the view; if none of them has

@@ -42,16 +42,22 @@ type actor struct {
 
 func newCast(t testing.TB, n int) *cast {
 	c := &cast{t: t, epoch: 2, began: time.Now()}
-	for i := range n {
-		a := &actor{cast: c, id: fmt.Sprintf("p%d-%02x", i, 17*i), phase: "reducing"}
-		a.server = httptest.NewServer(a)
-		a.addr = a.server.Listener.Addr().String()
-		t.Cleanup(a.server.Close)
-		c.actors = append(c.actors, a)
+	for range n {
+		c.enter()
 	}
 	c.tell(event{Kind: "view", Epoch: 1, Peers: c.ids()[:1]})
 	c.tell(event{Kind: "view", Epoch: 2, Was: c.ids()[:1], Peers: c.ids(), Joined: c.ids()[1:]})
 	return c
+}
+
+// enter adds a peer.
+func (c *cast) enter() {
+	i := len(c.actors)
+	a := &actor{cast: c, id: fmt.Sprintf("p%d-%02x", i, 17*i), phase: "reducing"}
+	a.server = httptest.NewServer(a)
+	a.addr = a.server.Listener.Addr().String()
+	c.t.Cleanup(a.server.Close)
+	c.actors = append(c.actors, a)
 }
 
 func (c *cast) ids() []string {
@@ -65,6 +71,16 @@ func (c *cast) ids() []string {
 func (c *cast) tell(e event) {
 	e.Number, e.Time = uint64(len(c.events)+1), time.Now().UnixMilli()
 	c.events = append(c.events, e)
+}
+
+// join adds a peer to the view.
+func (c *cast) join() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	was := c.ids()
+	c.enter()
+	c.epoch++
+	c.tell(event{Kind: "view", Epoch: c.epoch, Was: was, Peers: c.ids(), Joined: c.ids()[len(was):]})
 }
 
 // leave takes a peer out of the view: it was lost, or has left.
@@ -252,6 +268,22 @@ func TestPeerKilled(t *testing.T) {
 	if len(told) != 4 { // although three peers told of each
 		t.Errorf("events %q", told)
 	}
+}
+
+// A peer that nobody has asked yet does not look like one that is silent: not when a
+// page is opened, and not when it joins.
+func TestNewcomers(t *testing.T) {
+	c := newCast(t, 3)
+	v := look(t, c.serve(""))
+	quiet := func(s snapshot) bool {
+		if strings.Contains(states(s), "silent") {
+			t.Errorf("view %d: %s", s.Epoch, states(s))
+		}
+		return len(s.Nodes) == 4
+	}
+	v.until("a snapshot", func(s snapshot) bool { quiet(s); return s.Epoch == 2 })
+	c.join()
+	v.until("the newcomer is there", quiet)
 }
 
 // The peer that was known first is no more special than the others.
