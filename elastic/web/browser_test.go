@@ -83,3 +83,16 @@ func TestBrowserReconnects(t *testing.T) {
 	b.Go("about:blank")                            // before this server goes, too
 	b.Complaints()                                 // that nobody answered for a while
 }
+
+// However many peers there are, each has an arrow to the next, and no other.
+func TestBrowserArrows(t *testing.T) {
+	b := webtest.Open(t)
+	for _, n := range []int{2, 8, 24, 64} {
+		b.Go(newCast(t, n).serve(""))
+		b.Until(fmt.Sprintf(count, "#ring g.node[data-state=live]", n))
+		b.Until(fmt.Sprintf(count, "#ring path.tip", n))
+		b.Until(fmt.Sprintf(`[...document.querySelectorAll('#ring path.edge')].every(e => e.getTotalLength() > 2 && e.getTotalLength() < %g)`, 2*math.Pi*250/float64(n)))
+		b.Shot(fmt.Sprint("arrows-", n))
+		b.Go("about:blank") // before the server goes
+	}
+}

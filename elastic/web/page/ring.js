@@ -7,6 +7,7 @@ export const short = id => id.split('-')[0];
 
 const middle = 320;
 let radius = 222; // more where nodes are small
+let scale = 1;    // of what is between nodes: less where they are close to each other
 const spot = (angle, r = radius) => [middle + r * Math.sin(angle), middle - r * Math.cos(angle)];
 
 // draw shows nodes ({id, state, rank, shares, host}) and what stands in the middle.
@@ -14,6 +15,7 @@ export function drawRing(root, nodes, center, blocking, flows) {
   const n = nodes.length;
   radius = n > 8 ? 250 : 222;
   const size = Math.min(46, 0.64 * Math.PI * radius / Math.max(n, 1));
+  scale = Math.min(1, size / 32);
   const places = new Map(nodes.map((node, i) => [node.id, n === 1 ? 0 : 2 * Math.PI * i / n]));
   root.replaceChildren();
   edges(root, nodes.filter(node => node.rank >= 0), places, size, flows);
@@ -26,7 +28,7 @@ function edges(root, live, places, size, flows) {
   if (live.length < 2) return;
   live.forEach((node, i) => {
     const next = live[(i + 1) % live.length];
-    const gap = (size + 7) / radius, tip = 11 / radius;
+    const gap = (size + 7 * scale) / radius, tip = 11 * scale / radius;
     const from = places.get(node.id) + gap;
     let to = places.get(next.id) - gap;
     while (to < from) to += 2 * Math.PI;
@@ -35,7 +37,7 @@ function edges(root, live, places, size, flows) {
     const [d, x2, y2, turn] = skips(places, node, next) ? inside(places, node, next, size) : along(from, to - tip);
     svg(root, 'path', { class: 'edge' + torn, d });
     if (flows && !torn && (to - from) * radius > 70) svg(root, 'path', { class: 'flow', d });
-    svg(root, 'path', { class: 'tip' + torn, d: 'M0 -6L13 0L0 6Z', transform: `translate(${x2} ${y2}) rotate(${turn})` });
+    svg(root, 'path', { class: 'tip' + torn, d: 'M0 -6L13 0L0 6Z', transform: `translate(${x2} ${y2}) rotate(${turn}) scale(${scale})` });
   });
 }
 
@@ -58,13 +60,13 @@ function inside(places, node, next, size) {
   const a = places.get(node.id);
   let b = places.get(next.id);
   if (b <= a) b += 2 * Math.PI;
-  const under = radius - size - 32; // where the curve is halfway
+  const under = radius - size - 32 * scale; // where the curve is halfway
   const bend = spot((a + b) / 2, Math.max(0, 2 * under - radius * Math.cos((b - a) / 2)));
   const toward = (from, gap) => {
     const dx = bend[0] - from[0], dy = bend[1] - from[1], long = Math.hypot(dx, dy) || 1;
     return [from[0] + dx / long * gap, from[1] + dy / long * gap];
   };
-  const [x1, y1] = toward(spot(a), size + 7), [x2, y2] = toward(spot(b), size + 18);
+  const [x1, y1] = toward(spot(a), size + 7 * scale), [x2, y2] = toward(spot(b), size + 18 * scale);
   return [`M${x1} ${y1}Q${bend[0]} ${bend[1]} ${x2} ${y2}`, x2, y2, Math.atan2(y2 - bend[1], x2 - bend[0]) * 180 / Math.PI];
 }
 
