@@ -96,3 +96,23 @@ func TestBrowserArrows(t *testing.T) {
 		b.Go("about:blank") // before the server goes
 	}
 }
+
+// What is drawn twice a second does not disturb who looks: what is selected stays
+// selected, and what moves goes on moving.
+func TestBrowserSteady(t *testing.T) {
+	c := newCast(t, 3)
+	c.history(20)
+	url := c.serve("")
+	b := webtest.Open(t)
+	b.Go(url)
+	b.Until(fmt.Sprintf(count, "#ring path.flow", 3))
+	b.Until(`getSelection().selectAllChildren(document.querySelectorAll('#peers td.addr')[1]), getSelection().toString() === '` + c.actors[1].addr + `'`)
+	b.Until(`document.getAnimations().some(a => a.effect.getComputedTiming().progress > 0.9)`)
+	c.join()
+	b.Until(fmt.Sprintf(count, "#peers tbody tr.live", 4))
+	if !b.Eval(`getSelection().toString() === '` + c.actors[1].addr + `'`) {
+		t.Error("the selected address is no longer selected")
+	}
+	c.leave(3, false)
+	b.Until(fmt.Sprintf(count, "#peers tbody tr.lost", 1))
+}

@@ -174,8 +174,7 @@ function drawCharts(shot) {
 }
 
 function drawPeers(shot) {
-  const body = document.querySelector('#peers tbody');
-  body.replaceChildren(...shot.nodes.map(node => {
+  renew(document.querySelector('#peers tbody'), shot.nodes.map(node => {
     const st = node.status, tr = html(null, 'tr', node.state);
     html(tr, 'td', 'num', node.rank >= 0 ? String(node.rank) : '');
     const id = html(tr, 'td', 'id', short(node.id));
@@ -198,6 +197,20 @@ function drawPeers(shot) {
     html(tr, 'td', 'num', st ? bytes(st.memory) : '');
     return tr;
   }));
+}
+
+// renew changes the cells that differ, and leaves the others: what somebody selects
+// to copy it, such as an address, stays selected.
+function renew(body, rows) {
+  while (body.rows.length > rows.length) body.deleteRow(-1);
+  rows.forEach((row, i) => {
+    const old = body.rows[i];
+    if (!old) return body.append(row);
+    if (old.className !== row.className) old.className = row.className;
+    [...row.cells].forEach((cell, j) => {
+      if (!old.cells[j].isEqualNode(cell)) old.cells[j].replaceWith(cell);
+    });
+  });
 }
 
 // Times below this are those of a run that goes on.

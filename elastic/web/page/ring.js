@@ -36,9 +36,14 @@ function edges(root, live, places, size, flows) {
     const torn = node.state !== 'live' || next.state !== 'live' ? ' torn' : '';
     const [d, x2, y2, turn] = skips(places, node, next) ? inside(places, node, next, size) : along(from, to - tip);
     svg(root, 'path', { class: 'edge' + torn, d });
-    if (flows && !torn && (to - from) * radius > 70) svg(root, 'path', { class: 'flow', d });
+    if (flows && !torn && (to - from) * radius > 70) moving(svg(root, 'path', { class: 'flow', d }));
     svg(root, 'path', { class: 'tip' + torn, d: 'M0 -6L13 0L0 6Z', transform: `translate(${x2} ${y2}) rotate(${turn}) scale(${scale})` });
   });
+}
+
+// moving lets what is drawn anew go on moving where what was there before it was.
+function moving(e) {
+  e.style.animationDelay = `-${performance.now() % 2400}ms`; // of which all of them take a part
 }
 
 // along follows the circle.
@@ -89,7 +94,7 @@ function drawNode(root, node, angle, size, blocks, n) {
   const [x, y] = spot(angle);
   const g = svg(root, 'g', { class: `node ${node.state}`, transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})`, 'data-id': node.id, 'data-state': node.state });
   svg(g, 'title', {}, title(node));
-  if (blocks) svg(g, 'circle', { class: 'halo', r: size + 5 });
+  if (blocks) moving(svg(g, 'circle', { class: 'halo', r: size + 5 }));
   svg(g, 'circle', { class: 'face', r: size });
   if (node.state === 'live') shares(g, node.shares, size);
   if (size > 13) {
