@@ -85,4 +85,11 @@ func TestTop(t *testing.T) {
 	if text := next.(topModel).text(); !strings.Contains(text, "no answer") {
 		t.Errorf("a peer that is gone is not shown:\n%s", text)
 	}
+	third[0] = answer{peer: third[0].peer, err: errors.New("no answer")}
+	next, _ = next.Update(news{answers: third, at: at.Add(4 * time.Second)})
+	if text := next.(topModel).text(); !strings.Contains(text, "view 2 · 3 peers · 6 steps") {
+		t.Errorf("the head is of a peer that is gone:\n%s", text)
+	} else if _, row, _ := strings.Cut(text, "p2-ef"); strings.Contains(strings.Split(row, "\n")[0], "MB") {
+		t.Errorf("a peer that is gone sends something:\n%s", text)
+	}
 }

@@ -112,7 +112,7 @@ func (m topModel) text() string {
 }
 
 func (m topModel) summary() string {
-	first := m.answers[0].Status
+	first := m.answers[max(0, slices.IndexFunc(m.answers, func(a answer) bool { return a.err == nil }))].Status
 	rate := 0.0
 	if first.StepTime > 0 {
 		rate = 1 / first.StepTime
@@ -142,7 +142,7 @@ func (m topModel) table() string {
 // sending is what a peer has sent since the last tick, by the second.
 func (m topModel) sending(a answer) string {
 	i := slices.IndexFunc(m.before, func(b answer) bool { return b.peer.ID == a.peer.ID })
-	if i < 0 || m.before[i].Epoch != a.Epoch || a.Sent < m.before[i].Sent || m.took <= 0 {
+	if i < 0 || a.err != nil || m.before[i].Epoch != a.Epoch || a.Sent < m.before[i].Sent || m.took <= 0 {
 		return "-"
 	}
 	return fmt.Sprintf("%.1f MB", float64(a.Sent-m.before[i].Sent)/m.took.Seconds()/1e6)
