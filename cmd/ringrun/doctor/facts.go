@@ -43,7 +43,7 @@ type Facts struct {
 	Load     float64  `json:"load"`
 	Features []string `json:"features"` // of the processor
 	Lacks    []string `json:"lacks,omitempty"`
-	Memory   int64    `json:"memory"` // bytes that can be had
+	Memory   int64    `json:"memory"` // bytes that can be had; 0: not known
 	Files    uint64   `json:"files"`  // that a process may open
 	SSH      bool     `json:"ssh"`    // there is a client
 	Compiler string   `json:"compiler,omitempty"`

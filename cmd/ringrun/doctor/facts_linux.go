@@ -51,14 +51,15 @@ func (f *Facts) confine(groups, root string) {
 		if quota, period, ok := strings.Cut(strings.TrimSpace(read(filepath.Join(dir, "cpu.max"))), " "); ok {
 			f.limitCPU(quota, period)
 		}
-		f.limitMemory(read(filepath.Join(dir, "memory.max")), read(filepath.Join(dir, "memory.current")))
+		f.limitMemory(read(filepath.Join(dir, "memory.max")), read(filepath.Join(dir, "memory.current")), read(filepath.Join(dir, "memory.stat")))
 		if group == "/" || group == "." {
 			break
 		}
 		group = filepath.Dir(group)
 	}
 	f.limitCPU(read(filepath.Join(root, "cpu/cpu.cfs_quota_us")), read(filepath.Join(root, "cpu/cpu.cfs_period_us")))
-	f.limitMemory(read(filepath.Join(root, "memory/memory.limit_in_bytes")), read(filepath.Join(root, "memory/memory.usage_in_bytes")))
+	f.limitMemory(read(filepath.Join(root, "memory/memory.limit_in_bytes")), read(filepath.Join(root, "memory/memory.usage_in_bytes")),
+		read(filepath.Join(root, "memory/memory.stat")))
 }
 
 func (f *Facts) limitCPU(quota, period string) {
@@ -72,13 +73,25 @@ func (f *Facts) limitCPU(quota, period string) {
 	}
 }
 
-func (f *Facts) limitMemory(limit, used string) {
+// limitMemory takes what a group may still have. Copies of files count as used, and
+// yet are given up when somebody wants their room.
+func (f *Facts) limitMemory(limit, used, stat string) {
 	l, err := strconv.ParseInt(strings.TrimSpace(limit), 10, 64)
 	u, err2 := strconv.ParseInt(strings.TrimSpace(used), 10, 64)
 	if err != nil || err2 != nil || l > math.MaxInt64/4 {
 		return
 	}
-	f.Memory = min(f.Memory, max(l-u, 0))
+	prefix := ""
+	if strings.Contains(stat, "total_") { // version 1: with the groups below
+		prefix = "total_"
+	}
+	for line := range strings.Lines(stat) {
+		if words := strings.Fields(line); len(words) == 2 && (words[0] == prefix+"active_file" || words[0] == prefix+"inactive_file") {
+			n, _ := strconv.ParseInt(words[1], 10, 64)
+			u -= n
+		}
+	}
+	f.Memory = min(f.Memory, max(l-max(u, 0), 1)) // 0: not known
 }
 
 // fileSystem tells how much may be written to a folder, and whether programs run

@@ -44,3 +44,24 @@ func TestConfine(t *testing.T) {
 		t.Errorf("quota %v, memory %d; want 1.5, 600", f.Quota, f.Memory)
 	}
 }
+
+// A group that is full of copies of files has room, and one that is full of other
+// things has none.
+func TestConfineMemory(t *testing.T) {
+	for _, tt := range []struct {
+		limit, used, stat string
+		want              int64
+	}{
+		{"1000", "400", "", 600},
+		{"1000", "990", "anon 90\nfile 900\nactive_file 300\ninactive_file 600\n", 910},
+		{"1000", "990", "active_file 1\ninactive_file 2\ntotal_active_file 300\ntotal_inactive_file 600\n", 910},
+		{"1000", "1000", "inactive_file 0\n", 1},
+		{"1000", "500", "inactive_file 700\n", 1000},
+		{"max", "500", "", 5000},
+	} {
+		f := Facts{Memory: 5000}
+		if f.limitMemory(tt.limit+"\n", tt.used+"\n", tt.stat); f.Memory != tt.want {
+			t.Errorf("limit %s, used %s, %q: %d, want %d", tt.limit, tt.used, tt.stat, f.Memory, tt.want)
+		}
+	}
+}
