@@ -40,6 +40,9 @@ func (x *exam) interview(ctx context.Context) {
 			return err
 		}
 		q := doctor.Query{Dirs: x.dirs}
+		if !p.local {
+			q.Cache = x.cache
+		}
 		for _, other := range x.patients {
 			if other != p && !other.local {
 				q.Names = append(q.Names, other.address())

@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ringrun/ringrun/ring/shm"
@@ -20,6 +22,7 @@ import (
 type Query struct {
 	Names []string `json:"names,omitempty"` // to look up
 	Dirs  []string `json:"dirs,omitempty"`  // where checkpoints and output go
+	Cache string   `json:"cache,omitempty"` // where copies go, if not to the user's cache folder
 }
 
 // Facts are what a host knows about itself. They hold no judgement.
@@ -62,25 +65,21 @@ type Folder struct {
 	Inodes bool   `json:"inodes,omitempty"` // none is free
 }
 
-// lookupTime bounds the look-up of one name.
+// lookupTime bounds the look-up of names.
 const lookupTime = 3 * time.Second
 
 // Gather finds out about this host.
 func Gather(ctx context.Context, q Query) Facts {
 	f := Facts{
 		Platform: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(), Version: version(),
-		Cores: runtime.NumCPU(), Same: shm.Identity(), Names: map[string][]string{},
+		Cores: runtime.NumCPU(), Same: shm.Identity(),
 	}
 	f.Hostname, _ = os.Hostname() // empty: judged
 	f.Ifaces = ifaces()
 	for _, ip := range ownAddrs() {
 		f.Addrs = append(f.Addrs, ip.String())
 	}
-	for _, name := range append([]string{f.Hostname}, q.Names...) {
-		if _, known := f.Names[name]; !known && name != "" {
-			f.Names[name] = lookUp(ctx, name)
-		}
-	}
+	f.Names = lookUpAll(ctx, append([]string{f.Hostname}, q.Names...))
 	if err := tryLoopback(ctx); err != nil {
 		f.Loopback = err.Error()
 	}
@@ -88,7 +87,7 @@ func Gather(ctx context.Context, q Query) Facts {
 	f.Features, f.Lacks = processor()
 	f.Files = FileLimit()
 	f.system()
-	f.folders(q.Dirs)
+	f.folders(q)
 	_, err := exec.LookPath("ssh")
 	f.SSH = err == nil
 	f.Compiler, _ = exec.LookPath("go") // none: only a launcher needs one
@@ -145,9 +144,27 @@ func ifaces() map[string]string {
 	return all
 }
 
-func lookUp(ctx context.Context, name string) []string {
+// lookUpAll looks up names at once, so that a DNS server that is dead costs no
+// more time for many than for one.
+func lookUpAll(ctx context.Context, names []string) map[string][]string {
 	ctx, cancel := context.WithTimeout(ctx, lookupTime)
 	defer cancel()
+	slices.Sort(names)
+	names = slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" })
+	found := make([][]string, len(names))
+	var looking sync.WaitGroup
+	for i, name := range names {
+		looking.Go(func() { found[i] = lookUp(ctx, name) })
+	}
+	looking.Wait()
+	all := map[string][]string{}
+	for i, name := range names {
+		all[name] = found[i]
+	}
+	return all
+}
+
+func lookUp(ctx context.Context, name string) []string {
 	addrs, err := net.DefaultResolver.LookupHost(ctx, name)
 	if err != nil {
 		return nil
@@ -192,14 +209,17 @@ func FileLimit() uint64 {
 	return uint64(l.Max) // Go programs raise theirs to that
 }
 
-func (f *Facts) folders(dirs []string) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
+func (f *Facts) folders(q Query) {
+	cache := q.Cache
+	if user, err := os.UserCacheDir(); err == nil && cache == "" {
+		cache = filepath.Join(user, "ringrun")
+	} else if cache == "" {
 		f.Homeless = err.Error()
-	} else {
-		f.Folders = append(f.Folders, lookInto(filepath.Join(cache, "ringrun"), UseCache))
 	}
-	for _, d := range dirs {
+	if cache != "" {
+		f.Folders = append(f.Folders, lookInto(cache, UseCache))
+	}
+	for _, d := range q.Dirs {
 		if home, err := os.UserHomeDir(); err == nil && strings.HasPrefix(d, "~/") {
 			d = filepath.Join(home, d[2:])
 		}

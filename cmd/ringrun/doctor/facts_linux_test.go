@@ -1,8 +1,11 @@
 package doctor
 
 import (
+	"context"
+	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 )
 
@@ -20,6 +23,50 @@ func TestGather(t *testing.T) {
 	}
 	if d := lookInto(filepath.Join(dir, "no", "x"), UseData); d.Error == "" || !d.Sized {
 		t.Errorf("a folder under a file: %+v", d)
+	}
+}
+
+// With -cache, nobody asks for the cache folder of the user.
+func TestGatherCache(t *testing.T) {
+	t.Setenv("HOME", "")
+	t.Setenv("XDG_CACHE_HOME", "")
+	dir := filepath.Join(t.TempDir(), "copies")
+	if f := Gather(t.Context(), Query{Cache: dir}); f.Homeless != "" || len(f.Folders) != 1 || f.Folders[0].Path != dir || f.Folders[0].Use != UseCache {
+		t.Errorf("with a folder of its own: %q, %+v", f.Homeless, f.Folders)
+	}
+	if f := Gather(t.Context(), Query{}); f.Homeless == "" || len(f.Folders) != 0 {
+		t.Errorf("without: %q, %+v", f.Homeless, f.Folders)
+	}
+}
+
+// Many names that no server knows take no longer than one.
+func TestLookUpAll(t *testing.T) {
+	old := net.DefaultResolver
+	t.Cleanup(func() { net.DefaultResolver = old })
+	var open atomic.Int32
+	three := make(chan struct{}, 100)
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		defer open.Add(-1)
+		if open.Add(1) >= 3 { // of one name there are two at most: A and AAAA
+			three <- struct{}{}
+		}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan map[string][]string, 1)
+	go func() {
+		done <- lookUpAll(ctx, []string{"a.invalid", "", "localhost", "b.invalid", "c.invalid", "a.invalid"})
+	}()
+	select {
+	case <-three:
+	case all := <-done:
+		t.Fatalf("one after another: %v", all)
+	}
+	cancel()
+	if all := <-done; len(all) != 4 || len(all["localhost"]) == 0 || all["a.invalid"] != nil {
+		t.Errorf("%v", all)
 	}
 }
 

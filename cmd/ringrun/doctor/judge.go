@@ -149,16 +149,18 @@ func (p *page) files(f Facts, plan Plan) {
 // FilesFor is how many files and sockets a process needs among some peers.
 func FilesFor(peers int) uint64 { return uint64(leastFiles + filesPer*peers) }
 
+const elsewhereCache = "XDG_CACHE_HOME here, -cache DIR for other hosts"
+
 func (p *page) folders(f Facts) {
 	if f.Homeless != "" {
-		p.add(Fail, "folders", "there is no place for programs, builds and records: "+f.Homeless, "set HOME, or XDG_CACHE_HOME", "no cache folder")
+		p.add(Fail, "folders", "there is no place for programs, builds and records: "+f.Homeless, "set HOME, or XDG_CACHE_HOME; on other hosts, -cache DIR", "no cache folder")
 	}
 	for _, d := range f.Folders {
 		found := d.Path
 		if d.Sized {
 			found += ", " + size(d.Free) + " free"
 		}
-		elsewhere := "free some, or choose another place: XDG_CACHE_HOME"
+		elsewhere := "free some, or choose another place: " + elsewhereCache
 		if d.Use == UseData {
 			elsewhere = "free some, or choose another folder"
 		}
@@ -167,10 +169,10 @@ func (p *page) folders(f Facts) {
 			p.add(Fail, "folders", "the disk is full, and no room is left for "+d.Use, elsewhere, "%s", found)
 		case d.Error != "":
 			p.add(Fail, "folders", "nothing can be written there, and it is for "+d.Use+": "+d.Error,
-				"make it writable for this user (mount -o remount,rw; chown), or choose another place: XDG_CACHE_HOME, -output, -checkpoint", "%s", found)
+				"make it writable for this user (mount -o remount,rw; chown), or choose another place: "+elsewhereCache+"; -output, -checkpoint", "%s", found)
 		case d.NoExec && d.Use == UseCache:
 			p.add(Fail, "folders", "its file system is mounted noexec, so programs copied or built there do not start",
-				"mount -o remount,exec, or another place: XDG_CACHE_HOME in the environment that ssh gives", "%s", found)
+				"mount -o remount,exec, or another place: "+elsewhereCache, "%s", found)
 		case d.Sized && d.Free < leastDisk && d.Use == UseCache:
 			p.add(Fail, "folders", "there is not enough room for "+d.Use, elsewhere, "%s", found)
 		case d.Sized && d.Free < littleDisk:
