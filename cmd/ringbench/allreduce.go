@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
+	"strings"
 	"time"
 
 	"github.com/ringrun/ringrun/allreduce"
@@ -33,10 +35,11 @@ func (p *program) sweepCommand(name string) *cli.Command {
 			&cli.StringFlag{Name: "sizes", Value: "4,1K,64K,1M,16M,64M", Usage: "bytes of the vectors"},
 			&cli.StringFlag{Name: "type", Value: "float32", Usage: "of the elements: float16 to float64, bfloat16, int8 to int64, uint8 to uint64"},
 			&cli.StringFlag{Name: "op", Value: "sum", Usage: "sum, mean, min, max or product; and or or of integers"},
-			&cli.StringFlag{Name: "algorithm", Value: "auto", Usage: "of allreduce: auto, ring, exchange or dissemination"},
+			&cli.StringFlag{Name: "algorithm", Value: "auto", Usage: "of allreduce: auto, ring, exchange, dissemination, shared or two-level, as far as the peers have it"},
 			&cli.DurationFlag{Name: "min-time", Value: 500 * time.Millisecond, Usage: "length of a round"},
 			memoryFlag(),
 			&cli.FloatFlag{Name: "max-foreign", Value: 0.08, Usage: "repeat a round in which others used more processors"},
+			plotFlag(),
 		}, commonFlags()...),
 		Action: p.sweep,
 	}
@@ -93,7 +96,7 @@ func parseSweep(c *cli.Command, f common) (peers int, s bench.Sweep, err error) 
 	if s.MinTime <= 0 {
 		return 0, s, fmt.Errorf("-min-time: %v, want a time above 0", s.MinTime)
 	}
-	if s.MaxForeign <= 0 {
+	if !(s.MaxForeign > 0) || math.IsInf(s.MaxForeign, 1) { // NaN is neither
 		return 0, s, fmt.Errorf("-max-foreign: %v, want a number above 0", s.MaxForeign)
 	}
 	if err := oneOf("memory", c.String("memory"), "heap", "arena"); err != nil {
@@ -105,6 +108,9 @@ func parseSweep(c *cli.Command, f common) (peers int, s bench.Sweep, err error) 
 	}
 	if s.Op, err = parseOp(c.String("op")); err != nil {
 		return 0, s, err
+	}
+	if (s.Op == allreduce.And || s.Op == allreduce.Or) && strings.Contains(s.Type.String(), "float") {
+		return 0, s, fmt.Errorf("-op: %v is for integers, and -type is %v", s.Op, s.Type)
 	}
 	if name := c.String("algorithm"); name != "" { // not every command has it
 		if s.Algorithm, err = allreduce.ParseAlgorithm(name); err != nil {

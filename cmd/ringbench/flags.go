@@ -15,16 +15,25 @@ import (
 // maxPeers is more than any one machine can want, and less than its undoing.
 const maxPeers = 256
 
-func commonFlags() []cli.Flag {
+// linkFlags say between whom something is measured, and how it is told.
+func linkFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "transport", Value: "auto", Usage: "how peers talk: auto, shm, tcp or rtc"},
-		&cli.StringFlag{Name: "codec", Value: "raw", Usage: "how elements are sent: raw, half or zstd"},
 		&cli.IntFlag{Name: "hosts", Usage: "let the peers take it that they are on so many hosts"},
 		&cli.StringFlag{Name: "netns", Usage: "namespaces of the network in which the peers are, in equal shares: `NAME=ADDRESS,…`"},
-		&cli.IntFlag{Name: "rounds", Value: 3, Usage: "how often to measure"},
 		&cli.BoolFlag{Name: "json", Usage: "print one JSON object a line instead of a table"},
-		&cli.StringFlag{Name: "plot", Usage: "also draw `FILE`, an .svg or .png"},
 	}
+}
+
+func commonFlags() []cli.Flag {
+	return append(linkFlags(),
+		&cli.StringFlag{Name: "codec", Value: "raw", Usage: "how elements are sent: raw, half or zstd"},
+		&cli.IntFlag{Name: "rounds", Value: 3, Usage: "how often to measure"},
+	)
+}
+
+func plotFlag() cli.Flag {
+	return &cli.StringFlag{Name: "plot", Usage: "also draw `FILE`, an .svg or .png"}
 }
 
 // memoryFlag says where the vectors of a sweep are.
@@ -32,7 +41,7 @@ func memoryFlag() cli.Flag {
 	return &cli.StringFlag{Name: "memory", Value: "heap", Usage: "where vectors are: heap, or arena: memory that peers of one host share, see elastic.Group.Alloc"}
 }
 
-// common is what commonFlags say.
+// common is what these flags say; zero what a command does not have.
 type common struct {
 	transport, codec, plot string
 	hosts, rounds          int
@@ -40,28 +49,14 @@ type common struct {
 	json                   bool
 }
 
-func parseCommon(c *cli.Command) (f common, err error) {
-	if c.Args().Present() {
-		return f, fmt.Errorf("argument %q, want only flags", c.Args().First())
-	}
-	f = common{
-		transport: c.String("transport"),
-		codec:     c.String("codec"),
-		plot:      c.String("plot"),
-		rounds:    c.Int("rounds"),
-		json:      c.Bool("json"),
-	}
-	if err := oneOf("transport", f.transport, "auto", "shm", "tcp", "rtc"); err != nil {
+func parseCommon(c *cli.Command) (common, error) {
+	f, err := parseLinks(c)
+	if err != nil {
 		return f, err
 	}
+	f.codec, f.rounds, f.plot = c.String("codec"), c.Int("rounds"), c.String("plot")
 	if err := oneOf("codec", f.codec, "raw", "half", "zstd"); err != nil {
 		return f, err
-	}
-	if f.netns, err = parseNetns(c.String("netns")); err != nil {
-		return f, err
-	}
-	if f.hosts = c.Int("hosts"); f.hosts < 0 || f.hosts > maxPeers {
-		return f, fmt.Errorf("-hosts: %d, want 1 to %d", f.hosts, maxPeers)
 	}
 	if f.rounds < 1 || f.rounds > 1000 {
 		return f, fmt.Errorf("-rounds: %d, want 1 to 1000", f.rounds)
@@ -70,6 +65,23 @@ func parseCommon(c *cli.Command) (f common, err error) {
 		if err := bench.CheckPlotFile(f.plot); err != nil {
 			return f, fmt.Errorf("-plot: %w", err)
 		}
+	}
+	return f, nil
+}
+
+func parseLinks(c *cli.Command) (f common, err error) {
+	if c.Args().Present() {
+		return f, fmt.Errorf("argument %q, want only flags", c.Args().First())
+	}
+	f = common{transport: c.String("transport"), json: c.Bool("json")}
+	if err := oneOf("transport", f.transport, "auto", "shm", "tcp", "rtc"); err != nil {
+		return f, err
+	}
+	if f.netns, err = parseNetns(c.String("netns")); err != nil {
+		return f, err
+	}
+	if f.hosts = c.Int("hosts"); f.hosts < 0 || f.hosts > maxPeers {
+		return f, fmt.Errorf("-hosts: %d, want 1 to %d", f.hosts, maxPeers)
 	}
 	return f, nil
 }

@@ -242,6 +242,16 @@ func TestBadInputNamesTheFlag(t *testing.T) {
 		{"allreduce -rounds x", []string{"rounds"}},
 		{"allreduce -min-time 0s", []string{"-min-time:"}},
 		{"allreduce -max-foreign 0", []string{"-max-foreign:"}},
+		{"allreduce -op and", []string{"-op:", "and", "float32"}},
+		{"allreduce -op or -type bfloat16", []string{"-op:", "or", "bfloat16"}},
+		{"allreduce -max-foreign NaN", []string{"-max-foreign:"}},
+		{"allreduce -max-foreign +Inf", []string{"-max-foreign:"}},
+		{"select -min-time -5s", []string{"-min-time:"}},
+		{"select -plot x.svg", []string{"-plot"}}, // nothing would be drawn
+		{"matrix -plot x.svg", []string{"-plot"}},
+		{"versus -plot x.svg", []string{"-plot"}},
+		{"matrix -rounds 5", []string{"-rounds"}}, // nor would this do anything
+		{"matrix -codec half", []string{"-codec"}},
 		{"allreduce -plot x.pdf", []string{"-plot:", `"x.pdf"`}},
 		{"allreduce 64K", []string{`"64K"`}},
 		{"allreduce -no-such-flag", []string{"no-such-flag"}},

@@ -15,16 +15,17 @@ func (p *program) matrixCommand() *cli.Command {
 		Usage: "measure the links between all pairs of peers",
 		Description: "Pairs take turns, each over a link of its own. At the end stands the order in\n" +
 			"which a ring of these peers would be fastest.",
-		Flags:  append([]cli.Flag{&cli.StringFlag{Name: "n", Value: "4", Usage: "number of peers"}}, commonFlags()...),
+		Flags:  append([]cli.Flag{&cli.StringFlag{Name: "n", Value: "4", Usage: "number of peers"}}, linkFlags()...),
 		Action: p.matrix,
 	}
 }
 
 func (p *program) matrix(ctx context.Context, c *cli.Command) error {
-	f, err := parseCommon(c)
+	f, err := parseLinks(c)
 	if err != nil {
 		return err
 	}
+	f.codec = "raw"
 	peers, err := parsePeers(c.String("n"))
 	if err != nil {
 		return err

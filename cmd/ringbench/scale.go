@@ -27,6 +27,7 @@ func (p *program) scaleCommand() *cli.Command {
 			&cli.IntFlag{Name: "steps", Value: 5, Usage: "steps per round"},
 			&cli.StringFlag{Name: "first", Value: "1M", Usage: "bytes of the first bucket"},
 			&cli.StringFlag{Name: "bucket", Value: "25M", Usage: "bytes of the other buckets"},
+			plotFlag(),
 		}, commonFlags()...),
 		Action: p.scale,
 	}

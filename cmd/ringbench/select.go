@@ -36,6 +36,9 @@ func (p *program) selection(ctx context.Context, c *cli.Command) error {
 		return err
 	}
 	t := bench.Contest{Transport: f.transport, Rounds: f.rounds, MinTime: c.Duration("min-time")}
+	if t.MinTime <= 0 {
+		return fmt.Errorf("-min-time: %v, want a time above 0", t.MinTime)
+	}
 	if t.Sizes, err = parseSizes(c.String("sizes"), allreduce.Float32); err != nil {
 		return err
 	}
