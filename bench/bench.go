@@ -114,10 +114,8 @@ func column(table [][]float64, i int) float64 {
 	return sum
 }
 
-// BusFactor is busbw over algbw: what of a vector each of size peers sends.
+// BusFactor is busbw over algbw: what of a vector each of size peers sends. One
+// peer alone sends nothing.
 func BusFactor(size int) float64 {
-	if size < 2 {
-		return 1
-	}
 	return 2 * float64(size-1) / float64(size)
 }

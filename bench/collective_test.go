@@ -31,6 +31,31 @@ func TestSweepOfEveryCollective(t *testing.T) {
 	}
 }
 
+// The factors are those of nccl-tests, doc/PERFORMANCE.md.
+func TestBusFactors(t *testing.T) {
+	all := map[string]func(n float64) float64{
+		"allreduce": func(n float64) float64 { return 2 * (n - 1) / n },
+		"broadcast": func(float64) float64 { return 1 },
+		"barrier":   func(float64) float64 { return 0 },
+	}
+	all["fused"], all["reduce"], all["sendrecv"] = all["allreduce"], all["broadcast"], all["broadcast"]
+	for _, name := range Collectives() {
+		want := all[name]
+		if want == nil {
+			want = func(n float64) float64 { return (n - 1) / n }
+		}
+		c, err := findCollective(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range []int{1, 2, 4, 7} {
+			if got := c.bus(n); got != want(float64(n)) {
+				t.Errorf("%s of %d: %v, want %v", name, n, got, want(float64(n)))
+			}
+		}
+	}
+}
+
 // spoiling is a Comm that turns a bit in everything it returns, on one rank.
 type spoiling struct{ *allreduce.Comm }
 

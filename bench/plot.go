@@ -24,9 +24,14 @@ func CheckPlotFile(file string) error {
 	return nil
 }
 
-// PlotSizes draws bus bandwidth over the size of the vector.
+// PlotSizes draws bus bandwidth over the size of the vector. All results are of
+// the same collective.
 func PlotSizes(file string, results []SizeResult) error {
-	p := newPlot("All-reduce", "vector", "bus bandwidth (GB/s)")
+	title := ""
+	if len(results) > 0 {
+		title = results[0].Collective
+	}
+	p := newPlot(title, "vector (bytes)", "bus bandwidth (GB/s)")
 	p.X.Scale = plot.LogScale{}
 	lines := grouped[SizeResult]{}
 	var ticks []plot.Tick

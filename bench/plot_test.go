@@ -9,7 +9,7 @@ import (
 
 func TestPlots(t *testing.T) {
 	sizes := []SizeResult{
-		{Peer: "ringrun-tcp", Size: 2, Bytes: 0},
+		{Peer: "ringrun-tcp", Collective: "allgather", Size: 2, Bytes: 0},
 		{Peer: "ringrun-tcp", Size: 2, Bytes: 4, BusGBps: 0.001, BusLow: 0.0005, BusHigh: 0.002},
 		{Peer: "ringrun-tcp", Size: 2, Bytes: 1 << 20, BusGBps: 4, BusLow: 3, BusHigh: 5},
 	}
@@ -26,7 +26,7 @@ func TestPlots(t *testing.T) {
 		draw         func(string) error
 		texts        []string
 	}{
-		{"size.svg", "<?xml", func(f string) error { return PlotSizes(f, sizes) }, []string{"ringrun-tcp, 2 peers", "1M"}},
+		{"size.svg", "<?xml", func(f string) error { return PlotSizes(f, sizes) }, []string{"ringrun-tcp, 2 peers", "1M", "allgather", "(bytes)", "(GB/s)"}},
 		{"one.svg", "<?xml", func(f string) error { return PlotSizes(f, sizes[2:]) }, []string{"1M"}},
 		{"step.svg", "<?xml", func(f string) error { return PlotSteps(f, steps) }, []string{"vgg16, ringrun-tcp", "bert", "T1/Tn"}},
 		{"step.PNG", "\x89PNG", func(f string) error { return PlotSteps(f, steps) }, nil},

@@ -259,10 +259,6 @@ func (t *training) result(wrong int, m measured) StepResult {
 	}
 	sp, comm := spreadOf(m.times), quantile(t.comm, 0.5)
 	gb, steps := float64(bytes)/1e9, float64(t.Steps*t.Rounds)
-	bus := BusFactor(t.c.Size()) * rate(gb, comm)
-	if t.c.Size() == 1 { // nothing is sent
-		bus = 0
-	}
 	return StepResult{
 		Model:     t.Model,
 		Size:      t.c.Size(),
@@ -275,7 +271,7 @@ func (t *training) result(wrong int, m measured) StepResult {
 		StepMS:    millis(sp.Median), StepLow: millis(sp.Low), StepHigh: millis(sp.High),
 		CommMS:    millis(comm),
 		ExposedMS: millis(quantile(t.exposed, 0.5)),
-		BusGBps:   bus,
+		BusGBps:   BusFactor(t.c.Size()) * rate(gb, comm),
 		CPUPerGB:  share(m.cpu, gb*steps),
 		Foreign:   share(m.foreign, m.wall),
 		Steps:     t.Steps, Rounds: t.Rounds,
