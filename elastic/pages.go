@@ -102,7 +102,7 @@ func (g *Group) serveRun(ctx context.Context, l net.Listener) error {
 	}
 	defer client.CloseIdleConnections()
 	s := web.New(web.Config{
-		Client: client, Token: g.pageToken(l.Addr()),
+		Client: client, Token: g.pageToken(l.Addr()), Over: g.over,
 		Seeds: func() []string { return []string{g.node().Addr()} },
 	})
 	stop := context.AfterFunc(ctx, s.Close)

@@ -1,6 +1,7 @@
 package elastic
 
 import (
+	"bufio"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -43,10 +44,26 @@ func TestPage(t *testing.T) {
 				t.Errorf("%s: status %d: %s", at, code, text)
 			}
 		}
+		live, err := browser.Get(bare + "live")
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(live.Body)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() && !strings.HasPrefix(lines.Text(), "data: ") { // now it is open
+		}
 		close(free)
 		<-p.done
 		if p.err != nil {
 			t.Error(p.err)
+		}
+		last := ""
+		for lines.Scan() {
+			last += lines.Text()
+		}
+		live.Body.Close()
+		if !strings.Contains(last, `"ended":true,`) || !strings.Contains(last, `"steps":4,`) {
+			t.Errorf("an open page is told last: %s", last)
 		}
 		if _, err := browser.Get(bare); err == nil {
 			t.Errorf("%s is there when the run is over", bare)

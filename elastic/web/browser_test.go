@@ -77,11 +77,15 @@ func TestBrowserReconnects(t *testing.T) {
 	b.Until(fmt.Sprintf(count, "#ring g.node", 2))
 	first.Close()
 	b.Until(`document.querySelector('#link').className === 'pill off'`)
-	c.serveAt(addr)
+	second, _ := c.serveAt(addr)
 	b.Until(`document.querySelector('#link').className === 'pill on'`)
 	b.Until(fmt.Sprintf(count, "#events li i", 2)) // nothing is told twice
-	b.Go("about:blank")                            // before this server goes, too
-	b.Complaints()                                 // that nobody answered for a while
+	c.over.Store(true)
+	second.Close()
+	b.Until(`document.querySelector('#link').textContent === 'ended' && document.querySelector('#ring .big').textContent === 'ended'`)
+	b.Until(fmt.Sprintf(count, "#ring .torn", 0) + " && " + fmt.Sprintf(count, "#ring g[data-state=ended]", 2))
+	b.Go("about:blank")
+	b.Complaints() // that nobody answered for a while
 }
 
 // However many peers there are, each has an arrow to the next, and no other.

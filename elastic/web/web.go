@@ -12,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +30,9 @@ type Config struct {
 	// Token is what a browser must show, in ?token= the first time. Without one
 	// everybody may look who reaches the server at an IP address or as localhost.
 	Token string
+	// Over, unless nil, says whether the run has ended. Pages that are open when the
+	// server is closed then show that, not a connection that is lost.
+	Over func() bool
 }
 
 // A Server answers browsers. Peers are asked only while a page is open.
@@ -42,6 +46,8 @@ type Server struct {
 	mu      sync.Mutex // guards streams
 	streams int
 	quiet   sync.WaitGroup // of the streams
+
+	end sync.Once // a last look at the peers
 }
 
 const (
@@ -49,6 +55,7 @@ const (
 	readTimeout = 10 * time.Second
 	sendTimeout = 10 * time.Second // for a browser to take what changed
 	retryMillis = 500              // for a browser to come back
+	lastWord    = time.Second      // for pages to be told that the run has ended
 )
 
 // New returns a server, to be closed.
@@ -76,16 +83,43 @@ func New(cfg Config) *Server {
 // Serve answers at l until Close.
 func (s *Server) Serve(l net.Listener) error {
 	server := &http.Server{Handler: s, ReadHeaderTimeout: readTimeout, IdleTimeout: readTimeout, MaxHeaderBytes: 16 << 10}
-	defer context.AfterFunc(s.ctx, func() { server.Close() })()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	closed := make(chan struct{})
+	stop := context.AfterFunc(s.ctx, func() {
+		defer close(closed)
+		s.hush()
+		server.Close()
+	})
+	err := server.Serve(l)
+	if !stop() {
+		<-closed
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
 }
 
+// hush waits until all streams have ended, but not for long: who does not read
+// is cut off.
+func (s *Server) hush() {
+	quiet := make(chan struct{})
+	go func() { // ends with the last stream
+		s.quiet.Wait()
+		close(quiet)
+	}()
+	late := time.NewTimer(lastWord)
+	defer late.Stop()
+	select {
+	case <-quiet:
+	case <-late.C:
+	}
+}
+
 // Close ends all streams.
 func (s *Server) Close() {
-	s.cancel()
+	s.mu.Lock()
+	s.cancel() // from now on none is added
+	s.mu.Unlock()
 	s.quiet.Wait()
 	s.watch.wait()
 }
@@ -172,9 +206,28 @@ func (s *Server) live(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		case <-s.ctx.Done():
+			if s.cfg.Over != nil && s.cfg.Over() {
+				_ = flow.SetWriteDeadline(time.Now().Add(lastWord))
+				_, _ = s.tellEnd(w, &pos), flow.Flush() // nobody reads any more: that is all the same now
+			}
 			return
 		}
 	}
+}
+
+// tellEnd sends what the peers say at the end.
+func (s *Server) tellEnd(w io.Writer, pos *position) error {
+	s.end.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*lookWait)
+		defer cancel()
+		var asking sync.WaitGroup
+		s.watch.look(ctx, &asking)
+		asking.Wait()
+	})
+	if shot := s.watch.ended(pos); shot != nil {
+		return send(w, shot)
+	}
+	return nil
 }
 
 func (s *Server) enter() bool {
@@ -228,4 +281,19 @@ func (w *watcher) since(pos *position) (*snapshot, <-chan struct{}) {
 		}
 	}
 	return &shot, w.changed
+}
+
+// ended is the newest snapshot of a run that has ended since.
+func (w *watcher) ended(pos *position) *snapshot {
+	shot, _ := w.since(pos)
+	if shot == nil {
+		return nil
+	}
+	shot.Ended, shot.Nodes = true, slices.Clone(shot.Nodes)
+	for i, n := range shot.Nodes {
+		if n.Rank >= 0 {
+			shot.Nodes[i].State, shot.Nodes[i].Why = stateEnded, ""
+		}
+	}
+	return shot
 }

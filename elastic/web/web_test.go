@@ -11,13 +11,15 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
 
 // A cast is a group of peers that answer as real ones do.
 type cast struct {
-	t testing.TB
+	t    testing.TB
+	over atomic.Bool // the run has ended
 
 	mu     sync.Mutex // guards all below
 	actors []*actor
@@ -159,7 +161,7 @@ func (c *cast) serveAt(addr string) (*Server, string) { return c.serveFor("", ad
 
 func (c *cast) serveFor(token, addr string) (*Server, string) {
 	seed := c.actors[0].addr
-	s := New(Config{Client: &http.Client{}, Seeds: func() []string { return []string{seed} }, Token: token})
+	s := New(Config{Client: &http.Client{}, Seeds: func() []string { return []string{seed} }, Token: token, Over: c.over.Load})
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		c.t.Fatal(err)
@@ -339,6 +341,23 @@ func TestEnd(t *testing.T) {
 	v.untilStates("p0 ended, p1 ended")
 	if !v.last.Ended {
 		t.Error("the run has not ended")
+	}
+}
+
+// Pages that a worker serves learn that the run has ended before it does.
+func TestEndOfServer(t *testing.T) {
+	c := newCast(t, 2)
+	s, addr := c.serveAt("127.0.0.1:0")
+	v := look(t, "http://"+addr)
+	v.untilStates("p0 live, p1 live")
+	c.mu.Lock()
+	c.step = 77 // of which nobody had asked yet
+	c.mu.Unlock()
+	c.over.Store(true)
+	s.Close()
+	v.until("the run has ended", func(s snapshot) bool { return s.Ended && states(s) == "p0 ended, p1 ended" })
+	if st := string(v.last.Nodes[1].Status); !strings.Contains(st, `"steps":77,`) {
+		t.Errorf("the last status is %s", st)
 	}
 }
 

@@ -27,7 +27,7 @@ function connect() {
     take(JSON.parse(e.data));
   };
   source.onerror = () => {
-    link('off', 'connection lost, trying again');
+    lost();
     source.close();
     clearTimeout(retry);
     retry = setTimeout(connect, 500);
@@ -36,10 +36,12 @@ function connect() {
 
 setInterval(() => {
   if (performance.now() - heard > silence) {
-    link('off', 'connection lost, trying again');
+    lost();
     connect();
   }
 }, 1000);
+
+const lost = () => run.shot && run.shot.ended ? link('', 'ended') : link('off', 'connection lost, trying again');
 
 function link(state, text) {
   $('link').className = `pill ${state}`;

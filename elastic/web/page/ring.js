@@ -33,7 +33,7 @@ function edges(root, live, places, size, flows) {
     let to = places.get(next.id) - gap;
     while (to < from) to += 2 * Math.PI;
     if (to - from < tip) return;
-    const torn = node.state !== 'live' || next.state !== 'live' ? ' torn' : '';
+    const torn = node.state === 'silent' || next.state === 'silent' ? ' torn' : '';
     const [d, x2, y2, turn] = skips(places, node, next) ? inside(places, node, next, size) : along(from, to - tip);
     svg(root, 'path', { class: 'edge' + torn, d });
     if (flows && !torn && (to - from) * radius > 70) moving(svg(root, 'path', { class: 'flow', d }));
