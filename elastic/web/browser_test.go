@@ -120,3 +120,18 @@ func TestBrowserSteady(t *testing.T) {
 	c.leave(3, false)
 	b.Until(fmt.Sprintf(count, "#peers tbody tr.lost", 1))
 }
+
+// One more peer, started by hand, is called p0 as well: the two are told apart.
+func TestBrowserNamesakes(t *testing.T) {
+	c := newCast(t, 3)
+	c.actors[1].id = "p0-8183ae2f"
+	url := c.serve("")
+	b := webtest.Open(t)
+	b.Go(url)
+	names := `[...document.querySelectorAll('#ring .name')].map(e => e.textContent).join() === `
+	b.Until(names + `'p0-00,p0-8183ae2f,p2'`)
+	b.Until(`[...document.querySelectorAll('#ring .name')].every(e => e.getBBox().width < 78)`)
+	b.Shot("namesakes")
+	c.leave(1, false)
+	b.Until(`[...document.querySelectorAll('#events li.bad')].some(li => li.innerText.includes('p0-8183ae2f was lost'))`)
+}

@@ -1,7 +1,7 @@
 // What the server says, twice a second, and what becomes of it on the page.
 
 import { Chart, html, svg, number } from './chart.js';
-import { drawRing, phases, short } from './ring.js';
+import { drawRing, know, phases, short } from './ring.js';
 
 const $ = id => document.getElementById(id);
 const windowTime = 3000;  // ms over which shares of time are taken
@@ -53,6 +53,7 @@ function take(shot) {
   run.points = run.points.concat(shot.points || []).slice(-maxPoints);
   const fresh = shot.events || [];
   run.events = run.events.concat(fresh).slice(-maxEvents);
+  know(run.events.flatMap(e => [...e.joined || [], ...e.lost || [], ...e.left || []]).concat(shot.nodes.map(n => n.id)));
   remember(shot);
   drawFacts(shot);
   drawAlarm(shot);

@@ -3,7 +3,17 @@
 import { svg } from './chart.js';
 
 export const phases = ['computing', 'reducing', 'applying', 'waiting'];
-export const short = id => id.split('-')[0];
+const name = id => id.split('-')[0];
+let twice = new Set();
+// short is the name of a peer, or all of its ID where two have the same name.
+export const short = id => twice.has(name(id)) ? id : name(id);
+
+// know takes the IDs of those that are spoken of.
+export function know(ids) {
+  const once = new Set();
+  twice = new Set();
+  for (const id of new Set(ids)) (once.has(name(id)) ? twice : once).add(name(id));
+}
 
 const middle = 320;
 let radius = 222; // more where nodes are small
@@ -99,7 +109,8 @@ function drawNode(root, node, angle, size, blocks, n) {
   if (node.state === 'live') shares(g, node.shares, size);
   if (size > 13) {
     const sub = size > 26 ? words[node.state] || `rank ${node.rank}` : '';
-    svg(g, 'text', { class: 'name', y: sub ? -size * 0.16 : 0, 'font-size': Math.max(10, size * 0.4) }, short(node.id));
+    const text = short(node.id);
+    svg(g, 'text', { class: 'name', y: sub ? -size * 0.16 : 0, 'font-size': Math.max(10, size * Math.min(0.4, 2.3 / text.length)) }, text);
     if (sub) svg(g, 'text', { class: 'sub', y: size * 0.3, 'font-size': Math.max(9.5, size * 0.25) }, sub);
   }
   if (node.host && n <= 16) {
