@@ -71,6 +71,7 @@ func TestBrowser(t *testing.T) {
 // A page whose server has gone finds the next one at the same address.
 func TestBrowserReconnects(t *testing.T) {
 	c := newCast(t, 2)
+	c.history(5)
 	first, addr := c.serveAt(fmt.Sprintf("127.0.0.1:%d", webtest.FreePorts(t, 1)))
 	b := webtest.Open(t)
 	b.Go("http://" + addr)
@@ -84,6 +85,9 @@ func TestBrowserReconnects(t *testing.T) {
 	second.Close()
 	b.Until(`document.querySelector('#link').textContent === 'ended' && document.querySelector('#ring .big').textContent === 'ended'`)
 	b.Until(fmt.Sprintf(count, "#ring .torn", 0) + " && " + fmt.Sprintf(count, "#ring g[data-state=ended]", 2))
+	b.Until(fmt.Sprintf(count, "#charts .chart", 4))
+	newCast(t, 3).serveAt(addr) // another run, which observes nothing
+	b.Until(fmt.Sprintf(count, "#charts .chart", 2) + " && " + fmt.Sprintf(count, "#ring g[data-state=live]", 3))
 	b.Go("about:blank")
 	b.Complaints() // that nobody answered for a while
 }

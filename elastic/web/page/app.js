@@ -166,13 +166,19 @@ function chart(name, zero) {
 
 function drawCharts(shot) {
   const changes = run.events.filter(e => e.kind === 'view' && e.was).map(e => [e.time, (e.lost || []).length > 0]);
-  const draw = (name, unit, zero, of) => chart(name, zero).set(run.points.map(p => [p.time, of(p)]), unit, changes, shot.time);
+  const drawn = new Set();
+  const draw = (name, unit, zero, of) => drawn.add(name) && chart(name, zero).set(run.points.map(p => [p.time, of(p)]), unit, changes, shot.time);
   if (run.points.some(p => p.samples > 0)) draw('Throughput', 'samples/s', true, p => p.samples);
   else draw('Throughput', 'steps/s', true, p => p.steps);
   draw('Step time', 'ms', true, p => p.steps > 0 ? 1000 / p.steps : null);
   const names = new Set(run.points.flatMap(p => Object.keys(p.observed || {})));
   for (const name of [...names].sort()) {
     draw(name, '', false, p => p.observed && name in p.observed ? p.observed[name] : null);
+  }
+  for (const [name, old] of charts) { // of a run that was at this address before
+    if (drawn.has(name)) continue;
+    old.box.remove();
+    charts.delete(name);
   }
 }
 
