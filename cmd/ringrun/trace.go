@@ -18,6 +18,9 @@ func traceCommand() *cli.Command {
 			&cli.StringFlag{Name: "o", Value: "trace.json", Usage: "write the timeline to this `FILE`"},
 			&cli.DurationFlag{Name: "for", Value: 5 * time.Second, Usage: "record for this `TIME`, or until Ctrl-C"}),
 		Action: func(ctx context.Context, c *cli.Command) error {
+			if c.Duration("for") <= 0 {
+				return usagef("-for %v: want a time above 0", c.Duration("for"))
+			}
 			a, err := newAsker(c, c.Args().First())
 			if err != nil {
 				return err

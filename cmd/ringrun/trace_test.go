@@ -228,3 +228,9 @@ func TestTraceRotates(t *testing.T) {
 		t.Errorf("the last step recorded is %v, in %q", last, names)
 	}
 }
+
+// A time that is none is a mistake of who gave it, not of a peer.
+func TestTraceTime(t *testing.T) {
+	s := newStage(t)
+	s.ringrun("trace", "-for", "-1s").ends(2, `^ringrun: -for -1s: want a time above 0`)
+}
