@@ -139,3 +139,17 @@ func TestBrowserNamesakes(t *testing.T) {
 	c.leave(1, false)
 	b.Until(`[...document.querySelectorAll('#events li.bad')].some(li => li.innerText.includes('p0-8183ae2f was lost'))`)
 }
+
+// Where a step takes a minute, the charts show ten hours, and their axis can be read.
+func TestBrowserLongSteps(t *testing.T) {
+	c := newCast(t, 1)
+	c.history(600)
+	for i := range c.points {
+		c.points[i].Time -= int64(599-i) * 59_000
+	}
+	url := c.serve("")
+	b := webtest.Open(t)
+	b.Go(url)
+	labels := `[...document.querySelectorAll('.chart[data-name=Throughput] text')].map(e => e.textContent)`
+	b.Until(labels + `.filter(s => s.startsWith('−') || s === 'now').join() === 'now,−2 h,−4 h,−6 h,−8 h'`)
+}

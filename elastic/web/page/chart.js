@@ -36,6 +36,8 @@ const nice = (span, count) => {
   return unit * [1, 2, 2.5, 5, 10].find(m => m * unit >= raw * 0.999);
 };
 
+const ticks = [10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200]; // s
+
 const ago = ms => {
   const s = Math.round(ms / 1000);
   return s < 60 ? `${s} s ago` : `${Math.floor(s / 60)}:${String(s % 60).padStart(2, '0')} min ago`;
@@ -113,9 +115,9 @@ export class Chart {
       svg(this.svg, 'line', { class: i ? 'grid' : 'base', x1: left, x2: width - right, y1: y(v), y2: y(v) });
       svg(this.svg, 'text', { x: left - 7, y: y(v), 'text-anchor': 'end', 'dominant-baseline': 'central' }, number(Math.abs(v) < step / 1e6 ? 0 : v));
     }
-    const every = [10, 30, 60, 120, 300].find(s => (t1 - t0) / 1e3 / s <= 5) || 600;
+    const every = ticks.find(s => (t1 - t0) / 1e3 / s <= 5) || 86400;
     for (let s = 0; t1 - s * 1e3 >= t0; s += every) {
-      const label = s === 0 ? 'now' : s < 60 ? `−${s} s` : `−${+(s / 60).toFixed(1)} min`;
+      const label = s === 0 ? 'now' : s < 60 ? `−${s} s` : every < 3600 ? `−${+(s / 60).toFixed(1)} min` : `−${s / 3600} h`;
       const at = x(t1 - s * 1e3);
       if (at > left + 12) svg(this.svg, 'text', { x: at, y: y(lo) + 14, 'text-anchor': s === 0 ? 'end' : 'middle' }, label);
     }
