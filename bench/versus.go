@@ -18,6 +18,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/ringrun/ringrun/allreduce"
 )
 
 //go:embed versus
@@ -151,6 +153,11 @@ func (r Rival) Run(ctx context.Context, program string, peers int, s Sweep) ([]S
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	results, parseErr := parseResults(bytes.NewReader(out))
+	for i := range results { // what it does not say: it has no choice
+		l := &results[i]
+		l.Count, l.Type, l.Op, l.Collective = l.Bytes/4, allreduce.Float32.String(), allreduce.Sum.String(), "allreduce"
+		l.Transport, l.Codec = r.Transport, "raw"
+	}
 	if err != nil {
 		text := strings.TrimSpace(stderr.String())
 		return results, fmt.Errorf("%s: %w: %s", r.Name, err, text[max(0, len(text)-500):])
@@ -191,17 +198,27 @@ type Comparison struct {
 // Compare pairs our turns with those of the rivals. turns[i] are all results of
 // turn i; those whose peer is ours are ours.
 func Compare(ours string, turns [][]SizeResult) []Comparison {
-	times := make(map[int]map[string][]float64) // bytes, peer, one per turn
+	times := make(map[int]map[string][]float64)  // bytes, peer, one per turn in which it managed that
+	ratios := make(map[int]map[string][]float64) // likewise: over ours of the same turn
 	var sizes []int
 	peers := 0
 	for _, turn := range turns {
+		mine := make(map[int]float64)
 		for _, r := range turn {
 			if times[r.Bytes] == nil {
-				times[r.Bytes] = make(map[string][]float64)
+				times[r.Bytes], ratios[r.Bytes] = make(map[string][]float64), make(map[string][]float64)
 				sizes = append(sizes, r.Bytes)
 			}
 			times[r.Bytes][r.Peer] = append(times[r.Bytes][r.Peer], r.MedianUS)
 			peers = r.Size
+			if r.Peer == ours {
+				mine[r.Bytes] = r.MedianUS
+			}
+		}
+		for _, r := range turn {
+			if us := mine[r.Bytes]; us > 0 {
+				ratios[r.Bytes][r.Peer] = append(ratios[r.Bytes][r.Peer], r.MedianUS/us)
+			}
 		}
 	}
 	slices.Sort(sizes)
@@ -213,14 +230,11 @@ func Compare(ours string, turns [][]SizeResult) []Comparison {
 				c.Best, c.BestUS = peer, m
 			}
 		}
-		if c.Best == "" || c.Turns == 0 {
+		single := ratios[size][c.Best]
+		if len(single) == 0 { // there is no rival, or none of ours
 			continue
 		}
-		var ratios []float64
-		for i := range min(c.Turns, len(times[size][c.Best])) {
-			ratios = append(ratios, times[size][c.Best][i]/times[size][ours][i])
-		}
-		c.Ratio, c.Low, c.High = c.BestUS/c.OursUS, slices.Min(ratios), slices.Max(ratios)
+		c.Ratio, c.Low, c.High = c.BestUS/c.OursUS, slices.Min(single), slices.Max(single)
 		out = append(out, c)
 	}
 	return out

@@ -30,6 +30,21 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// A rival that fails in one turn is compared with ours of the others.
+func TestCompareTurns(t *testing.T) {
+	line := func(peer string, us float64) SizeResult {
+		return SizeResult{Peer: peer, Size: 2, Bytes: 4, MedianUS: us}
+	}
+	got := Compare("ours", [][]SizeResult{
+		{line("ours", 10)},
+		{line("ours", 40), line("a", 80)},
+		{line("ours", 20), line("a", 40)},
+	})
+	if len(got) != 1 || got[0].Low != 2 || got[0].High != 2 || got[0].Ratio != 3 || got[0].Turns != 3 {
+		t.Errorf("got %+v, want a to take twice as long in both of its turns", got)
+	}
+}
+
 // The rivals that this machine has are built and give results that are right.
 func TestRivals(t *testing.T) {
 	if testing.Short() {
@@ -56,8 +71,11 @@ func TestRivals(t *testing.T) {
 				t.Fatalf("%d results, %v; want 2", len(lines), err)
 			}
 			for _, l := range lines {
-				if l.Peer != r.Name || !l.OK || l.Size != 2 || l.MedianUS <= 0 {
+				if l.Peer != r.Name || !l.OK || l.Size != 2 || l.MedianUS <= 0 || l.Count != l.Bytes/4 || l.Collective != "allreduce" || l.Type != "float32" || l.Transport != "tcp" {
 					t.Errorf("%+v, want a right result of %s", l, r.Name)
+				}
+				if alg := float64(l.Bytes) / l.MedianUS / 1e3; !near(l.AlgGBps, alg) {
+					t.Errorf("%s, %d bytes: algbw %v, want %v", r.Name, l.Bytes, l.AlgGBps, alg)
 				}
 			}
 		})
