@@ -121,6 +121,13 @@ func TestBrowserSteady(t *testing.T) {
 	if !b.Eval(`getSelection().toString() === '` + c.actors[1].addr + `'`) {
 		t.Error("the selected address is no longer selected")
 	}
+	c.actors[3].kill()
+	b.Until(`document.querySelector('#alarm').innerText === 'No answer from p3: nobody listens at its address'`)
+	b.Until(`window.word = document.querySelector('#alarm').firstChild, window.up = document.querySelector('#facts').innerText, true`)
+	b.Until(`document.querySelector('#facts').innerText !== window.up`) // drawn anew
+	if !b.Eval(`document.querySelector('#alarm').firstChild === window.word`) {
+		t.Error("the alarm is read out again")
+	}
 	c.leave(3, false)
 	b.Until(fmt.Sprintf(count, "#peers tbody tr.lost", 1))
 }

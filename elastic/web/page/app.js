@@ -131,7 +131,7 @@ function drawAlarm(shot) {
   else if (silent.length > 0) text = `No answer from ${silent.join('; ')}`;
   $('alarm').hidden = text === '';
   $('alarm').className = shot.ended && silent.length === 0 ? 'calm' : '';
-  $('alarm').textContent = text;
+  if ($('alarm').textContent !== text) $('alarm').textContent = text; // else it would be read out again
 }
 
 function drawMap(shot) {
