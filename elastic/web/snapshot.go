@@ -12,6 +12,7 @@ import (
 // States of a node.
 const (
 	stateLive   = "live"
+	stateNew    = "new"    // in the view, and may not have been asked yet
 	stateSilent = "silent" // in the view, and does not answer
 	stateLost   = "lost"   // no longer in the view
 	stateLeft   = "left"   // likewise, after it said so
@@ -43,7 +44,7 @@ type node struct {
 // draw makes a snapshot, without events and points. It is called with w.mu held.
 func (w *watcher) draw(now time.Time) *snapshot {
 	s := &snapshot{Time: now.UnixMilli(), Epoch: w.view.Epoch, Nodes: []node{}, Blocking: []string{}}
-	ended := 0
+	ended, fresh := 0, 0
 	for rank, m := range w.view.Peers {
 		n := w.node(m, now)
 		n.Rank = rank
@@ -52,10 +53,12 @@ func (w *watcher) draw(now time.Time) *snapshot {
 			s.Answer++
 		case stateEnded:
 			ended++
+		case stateNew:
+			fresh++
 		}
 		s.Nodes = append(s.Nodes, n)
 	}
-	s.Ended = len(s.Nodes) > 0 && s.Answer == 0
+	s.Ended = len(s.Nodes) > 0 && s.Answer+fresh == 0
 	if len(s.Nodes) == 0 {
 		s.Why = w.reason()
 	}
@@ -78,8 +81,8 @@ func (w *watcher) node(m member, now time.Time) node {
 	n := node{ID: m.ID, Addr: m.Addr, State: stateLive}
 	p := w.peers[m.Addr]
 	switch {
-	case p == nil:
-		n.State, n.Why = stateSilent, "not asked yet"
+	case p == nil, p.ok.IsZero() && p.why == nil && now.Sub(p.since) < lostAfter:
+		n.State = stateNew
 		return n
 	case !p.ok.IsZero() && p.last.status.ID == m.ID:
 		n.Status = p.last.Raw
@@ -121,7 +124,7 @@ func (w *watcher) blocking(nodes []node) []string {
 			st = w.peers[n.Addr].last.status
 		}
 		switch {
-		case n.State == stateEnded:
+		case n.State == stateEnded, n.State == stateNew:
 			return nil
 		case n.State == stateSilent || st.Phase != "reducing" && st.Phase != "waiting":
 			busy = append(busy, n.ID)

@@ -63,6 +63,7 @@ type point struct {
 // A seen is one peer, as the watcher knows it.
 type seen struct {
 	addr   string
+	since  time.Time // its address is known
 	asking bool
 	ok     time.Time // of the last answer; zero: there was none
 	why    error     // why there was none since
@@ -256,7 +257,7 @@ func (w *watcher) peer(addr string) *seen {
 		}
 		delete(w.peers, oldest)
 	}
-	p := &seen{addr: addr}
+	p := &seen{addr: addr, since: time.Now()}
 	w.peers[addr] = p
 	return p
 }

@@ -226,7 +226,7 @@ function renew(body, rows) {
 const worthTelling = 1; // s
 
 function now(td, node, shot) {
-  const words = { silent: node.why || 'does not answer', lost: 'lost', left: 'has left', ended: 'has ended' };
+  const words = { new: 'has not answered yet', silent: node.why || 'does not answer', lost: 'lost', left: 'has left', ended: 'has ended' };
   if (node.state !== 'live') {
     td.textContent = words[node.state];
     return;
