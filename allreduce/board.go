@@ -370,7 +370,11 @@ func (b *board) await(rank, at int, value, limit uint64) (uint64, error) {
 	b.awaited = rank
 	v, err := b.mem.Await(rank, at, value, b.quit)
 	if err == nil && v > limit {
-		err = fmt.Errorf("%s has %d in word %d, want at most %d", b.c.peers[rank], v, at, limit)
+		err = b.beyond(rank, at, v, limit)
 	}
 	return v, err
+}
+
+func (b *board) beyond(rank, at int, v, limit uint64) error {
+	return fmt.Errorf("%s has %d in word %d, want at most %d", b.c.peers[rank], v, at, limit)
 }

@@ -18,6 +18,15 @@ type liar struct {
 	arenas [2][]byte
 }
 
+func newLiar() *liar {
+	l := &liar{}
+	for i := range l.sheets {
+		l.sheets[i] = Of(make([]int64, 1<<17)).Bytes()
+		l.arenas[i] = Of(make([]int64, 1<<14)).Bytes()
+	}
+	return l
+}
+
 func (l *liar) Sheet(rank int) []byte { return l.sheets[rank] }
 func (l *liar) Arena(rank int) []byte { return l.arenas[rank] }
 func (l *liar) Close() error          { return nil }
@@ -42,11 +51,7 @@ func FuzzPost(f *testing.F) {
 	f.Add(good, uint64(0), uint64(1), uint64(2), uint64(3), uint16(20000))
 	f.Add([]byte{1, 0, 0, 0, 0, 0, 0, 0, 0, 1}, ^uint64(0), ^uint64(0), uint64(1)<<63, uint64(0), uint16(3))
 	f.Fuzz(func(t *testing.T, said []byte, place, reduced, staged, gone uint64, length uint16) {
-		l := &liar{}
-		for i := range l.sheets {
-			l.sheets[i] = Of(make([]int64, 1<<17)).Bytes()
-			l.arenas[i] = Of(make([]int64, 1<<14)).Bytes()
-		}
+		l := newLiar()
 		x := Over(l.arenas[0][:4*(int(length)%(1<<14))], Float32)
 		w := &Work{x: x, bytes: len(x.Bytes())}
 		p := (*post)(unsafe.Pointer(&l.sheets[1][postBytes])) // of turn 1

@@ -115,7 +115,10 @@ func (b *board) fetch(w *Work, rank, block int, progress uint64) error {
 	if progress < b.progress+uint64(b.copied[rank])+1 {
 		return nil // what another turn has left there counts as nothing
 	}
-	ready := min(int(progress-b.progress), all)
+	if limit := b.progress + uint64(all); progress > limit {
+		return b.beyond(rank, wordReduced, progress, limit)
+	}
+	ready := int(progress - b.progress)
 	lo, hi := ring.Chunk(w.x.len, b.c.size, rank)
 	base := 0 // of the results
 	if b.borrowed {
