@@ -59,6 +59,7 @@ type board struct {
 	// Belong to whoever has the turn.
 	turn     uint64 // number of the turn
 	progress uint64 // what the words of progress begin with in this turn
+	failed   bool   // the last turn has; there is no other
 	work     *Work
 	ctx      context.Context // of the caller of an inline work; it does not outlive the call
 	awaited  int             // the rank that we wait for
@@ -279,8 +280,12 @@ func (b *board) find(seq uint32) *Work {
 // errTurn: a turn has failed, and the ring is broken because of it.
 var errTurn = errors.New("allreduce: the turn has failed")
 
-// do does a work in the next turn. If it fails, the ring is broken.
+// do does a work in the next turn. If it fails, the ring is broken, and no turn
+// follows: others may still read what was posted in this one.
 func (b *board) do(w *Work) error {
+	if b.failed {
+		return errTurn
+	}
 	b.turn++
 	b.work = w
 	err := b.turnOf(w)
@@ -292,6 +297,7 @@ func (b *board) do(w *Work) error {
 		b.c.fail(codeFault, fmt.Errorf("collective %d: %w", w.seq, err))
 	}
 	<-b.ended
+	b.failed = true
 	b.turn--
 	b.depart()
 	return err

@@ -48,6 +48,28 @@ func TestMoreThanAll(t *testing.T) {
 	}
 }
 
+// TestFailedTurnIsTheLast: a turn fails while another peer still reads what was
+// posted in it. What is next here leaves that as it is.
+func TestFailedTurnIsTheLast(t *testing.T) {
+	l := newLiar()
+	c := loneComm(t)
+	b := newBoard(c, l)
+	first, second := []int64{1, 2, 3}, []int64{4, 5, 6}
+	for _, x := range [][]int64{first, second} {
+		w := &Work{c: c, x: Of(x), bytes: 24}
+		if err := b.do(w); err == nil {
+			t.Fatal("a turn that nobody else takes went well")
+		}
+		if gone := l.Peek(0, wordGone); gone != 1 {
+			t.Errorf("gone is %d, want 1", gone)
+		}
+		if got := over(b.posts[0][1].words[:], Int64, 3); !same(got, Of(first)) {
+			t.Errorf("posted is %v, want %v", Elements[int64](got), first)
+		}
+	}
+	end(c, b)
+}
+
 // end closes a Comm that has not known of its board.
 func end(c *Comm, b *board) {
 	c.mu.Lock()
@@ -56,3 +78,5 @@ func end(c *Comm, b *board) {
 	c.mu.Unlock()
 	c.Close()
 }
+
+func same(x, y Vector) bool { return string(x.Bytes()) == string(y.Bytes()) }
