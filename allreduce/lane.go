@@ -1,6 +1,7 @@
 package allreduce
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -55,6 +56,7 @@ type entry struct {
 	flow     flow
 	early    []early // frames that came before, in order
 	draining bool    // a goroutine works on them; more may be added meanwhile
+	over     bool    // the last frame is here; belongs to whoever takes frames
 }
 
 // A flow is the part of one collective that runs over one lane.
@@ -206,7 +208,7 @@ func (l *lane) find(h ring.Header) (e *entry, live bool, err error) {
 			e = &entry{work: w, flow: stray{w}}
 			return e, true, nil
 		}
-		return nil, false, fmt.Errorf("frame of a collective that has ended")
+		return nil, false, errLate
 	}
 	if e == nil {
 		e = &entry{}
@@ -215,10 +217,16 @@ func (l *lane) find(h ring.Header) (e *entry, live bool, err error) {
 	return e, e.work != nil && !e.draining, nil
 }
 
+// errLate is about a frame that no collective waits for.
+var errLate = errors.New("frame of a collective that has ended")
+
 // take checks that both peers mean the same collective and lets the flow work
 // on the frame.
 func (l *lane) take(e *entry, h ring.Header, b body) error {
 	w := e.work
+	if e.over { // one of those that were kept
+		return errLate
+	}
 	if !w.agrees(h) {
 		l.c.dispute(w, h, l.previous())
 		return nil
@@ -228,6 +236,7 @@ func (l *lane) take(e *entry, h ring.Header, b body) error {
 		return err
 	}
 	if last {
+		e.over = true
 		l.c.mu.Lock()
 		delete(l.entries, w.seq)
 		l.c.mu.Unlock()

@@ -152,8 +152,9 @@ func (c *Comm) useGrant(w *Work, h ring.Header) {
 			c.peers[n.key.from], w.x.len, w.x.typ, c.peers[n.key.to], h.Count, Type(h.Type)))
 		return
 	}
+	empty := n.allowed < 0 && n.bytes == 0 // one frame says so, whatever is granted after that
 	n.allowed = max(n.allowed, int(min(h.Offset, uint64(n.bytes))))
-	for first := n.moved == 0; n.moved < n.allowed || first && n.bytes == 0; first = false {
+	for ; n.moved < n.allowed || empty; empty = false {
 		body := w.x.Bytes()[n.moved:min(n.allowed, n.moved+c.ring.FrameBytes())]
 		s := segment{work: w, header: w.letterHeader(message, n.moved), body: body}
 		n.moved += len(body)
