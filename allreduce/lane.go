@@ -165,6 +165,9 @@ func (l *lane) accept(h ring.Header) bool {
 
 // dispatch gives a frame to its flow, or keeps it until there is one.
 func (l *lane) dispatch(h ring.Header) error {
+	if most := l.c.ring.FrameBytes(); int(h.Length) > most { // what is passed on must fit as well
+		return fmt.Errorf("frame of %d bytes, want at most %d", h.Length, most)
+	}
 	switch Op(h.Op) {
 	case notice:
 		return l.c.hear(h, l)

@@ -2,6 +2,9 @@ package allreduce_test
 
 import (
 	"errors"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -100,29 +103,84 @@ func TestGrantTwice(t *testing.T) {
 	})
 }
 
-// withStranger opens a ring of two: a Comm, and a peer that sends what it likes.
+// TestFrameTooLarge: a peer sends a frame that is larger than the next link takes,
+// in collectives and messages that pass on what comes.
+func TestFrameTooLarge(t *testing.T) {
+	i8 := uint8(allreduce.Int8)
+	for name, tt := range map[string]struct {
+		h     ring.Header
+		start func(c *allreduce.Comm)
+	}{
+		"message": {ring.Header{Op: 24, Type: i8, Count: 300, Root: 2 | 1<<16}, func(*allreduce.Comm) {}},
+		"all-to-all": {ring.Header{Op: 23, Type: i8, Count: 300}, func(c *allreduce.Comm) {
+			v := allreduce.Of(make([]int8, 30))
+			w := allreduce.Of(make([]int8, 30))
+			c.StartAllToAll([]allreduce.Vector{v, v, v}, []allreduce.Vector{w, w, w})
+		}},
+		"exchange": {ring.Header{Op: 0, Type: i8, Count: 300}, func(c *allreduce.Comm) {
+			c.Start(allreduce.Of(make([]int8, 300)), allreduce.Sum)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, peers := withStrangers(t, ringtest.Options{FrameBytes: 200}, 3)
+				tt.start(c)
+				if err := peers[2].Lanes()[0].Send(tt.h, make([]byte, 300)); err != nil {
+					t.Fatal(err)
+				}
+				select {
+				case <-c.Done():
+				case <-time.After(time.Minute):
+				}
+				if err := c.Err(); !errors.Is(err, ring.ErrBroken) || !strings.Contains(err.Error(), "300 bytes") {
+					t.Errorf("%v, want a broken ring because of 300 bytes", err)
+				}
+			})
+		})
+	}
+}
+
 func withStranger(t *testing.T, opts ringtest.Options) (*allreduce.Comm, *ring.Ring) {
 	t.Helper()
+	c, peers := withStrangers(t, opts, 2)
+	return c, peers[1]
+}
+
+// withStrangers opens a ring of a Comm, which is the first, and peers that send
+// what they like.
+func withStrangers(t *testing.T, opts ringtest.Options, n int) (*allreduce.Comm, []*ring.Ring) {
+	t.Helper()
 	net := ringtest.NewNet(opts)
-	rings := make([]chan *ring.Ring, 2)
-	for i, p := range []string{"p0", "p1"} {
-		rings[i] = make(chan *ring.Ring, 1)
-		go func() {
-			r, err := ring.Open(t.Context(), ring.Config{Self: p, Peers: []string{"p0", "p1"}, Epoch: 1, Transport: net.Transport(p)})
+	names, rings := []string{"p0", "p1", "p2"}[:n], make([]*ring.Ring, n)
+	var wg sync.WaitGroup
+	for i, p := range names {
+		wg.Go(func() {
+			var tr ring.Transport = net.Transport(p)
+			if i > 0 {
+				tr = roomy{tr}
+			}
+			r, err := ring.Open(t.Context(), ring.Config{Self: p, Peers: names, Epoch: 1, Transport: tr})
 			if err != nil {
 				t.Error(err)
 			}
-			rings[i] <- r
-		}()
+			rings[i] = r
+		})
 	}
-	mine, theirs := <-rings[0], <-rings[1]
-	if mine == nil || theirs == nil {
+	wg.Wait()
+	if slices.Contains(rings, nil) {
 		t.FailNow()
 	}
-	c := allreduce.New(mine, allreduce.Config{})
+	c := allreduce.New(rings[0], allreduce.Config{SmallBytes: 1 << 10})
 	t.Cleanup(func() {
 		c.Close()
-		theirs.Close()
+		for _, r := range rings {
+			r.Close()
+		}
 	})
-	return c, theirs
+	return c, rings
 }
+
+// A roomy transport says that its frames are larger than they are.
+type roomy struct{ ring.Transport }
+
+func (r roomy) Limits() ring.Limits { return ring.Limits{FrameBytes: ring.MaxBody, Lanes: 1} }
