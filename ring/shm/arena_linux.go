@@ -75,7 +75,7 @@ func arenaSize() int {
 // fill one. The
 // error wraps ErrArena if there is no room.
 func (a *Arena) Alloc(bytes int) ([]byte, error) {
-	if bytes < 0 {
+	if bytes < 0 || bytes > maxArena {
 		return nil, fmt.Errorf("%w: %d bytes", ErrArena, bytes)
 	}
 	if bytes == 0 {

@@ -2,6 +2,7 @@ package shm
 
 import (
 	"errors"
+	"math"
 	"math/rand/v2"
 	"testing"
 )
@@ -68,7 +69,7 @@ func TestArena(t *testing.T) {
 func TestArenaLimits(t *testing.T) {
 	checkHoldings(t)
 	a := newArena(t)
-	for _, size := range []int{-1, len(a.mem) + 1} {
+	for _, size := range []int{-1, len(a.mem) + 1, math.MaxInt} {
 		if _, err := a.Alloc(size); !errors.Is(err, ErrArena) {
 			t.Errorf("%d of %d bytes: %v", size, len(a.mem), err)
 		}
