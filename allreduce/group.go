@@ -1,6 +1,7 @@
 package allreduce
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -59,7 +60,7 @@ func (c *Comm) Split(ctx context.Context, color, key int) (*Comm, error) {
 				ranks = append(ranks, rank)
 			}
 		}
-		slices.SortStableFunc(ranks, func(a, b int) int { return all[a][1] - all[b][1] })
+		slices.SortStableFunc(ranks, func(a, b int) int { return cmp.Compare(all[a][1], all[b][1]) })
 		return ranks, nil
 	})
 }

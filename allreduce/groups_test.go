@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -119,6 +120,23 @@ func TestSplit(t *testing.T) {
 		defer sub.Close()
 		if sub.Rank() != 1-c.Rank()%2 || sub.Size() != 2 {
 			return fmt.Errorf("rank %d is rank %d of %d", c.Rank(), sub.Rank(), sub.Size())
+		}
+		return sub.Barrier(ctx)
+	})
+}
+
+// TestSplitFar: keys may be as far from each other as they like.
+func TestSplitFar(t *testing.T) {
+	keys := []int{math.MaxInt, 1, math.MinInt, -2} // by rank
+	g := open(t, 4, ringtest.Options{}, allreduce.Config{})
+	g.must(func(ctx context.Context, c *allreduce.Comm) error {
+		sub, err := c.Split(ctx, 0, keys[c.Rank()])
+		if err != nil {
+			return err
+		}
+		defer sub.Close()
+		if want := []int{3, 2, 0, 1}[c.Rank()]; sub.Rank() != want {
+			return fmt.Errorf("key %d is rank %d, want %d", keys[c.Rank()], sub.Rank(), want)
 		}
 		return sub.Barrier(ctx)
 	})
