@@ -58,10 +58,12 @@ func (a Algorithm) vectors(n int) float64 {
 	return 2 * float64(n-1) / float64(n)
 }
 
-// Time predicts how long an all-reduce of so many bytes takes among n peers.
+// Time predicts how long an all-reduce of so many bytes takes among n peers. All
+// must predict the same, so each product is rounded by itself: some processors
+// would multiply and add with one rounding.
 func (k *Costs) Time(a Algorithm, n, bytes int) time.Duration {
 	cost := k.of(a)
-	return time.Duration(a.steps(n)*cost.Step + a.vectors(n)*k.link(a, bytes))
+	return time.Duration(float64(a.steps(n)*cost.Step) + float64(a.vectors(n)*k.link(a, bytes)))
 }
 
 // of returns the cost of an algorithm. Where that was not measured, among two
@@ -87,9 +89,9 @@ func (k *Costs) link(a Algorithm, bytes int) float64 {
 		if a.whole() {
 			slope = max(slope, k[0].slope(i))
 		}
-		return cost.Bytes[i] + slope*float64(bytes-probes[i])
+		return cost.Bytes[i] + float64(slope*float64(bytes-probes[i]))
 	}
-	return cost.Bytes[i-1] + slope*float64(bytes-probes[i-1])
+	return cost.Bytes[i-1] + float64(slope*float64(bytes-probes[i-1]))
 }
 
 func (c Cost) slope(i int) float64 {
