@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -63,6 +64,7 @@ type board struct {
 	work     *Work
 	ctx      context.Context // of the caller of an inline work; it does not outlive the call
 	awaited  int             // the rank that we wait for
+	fence    atomic.Uint32   // see complete
 }
 
 // The sheet of a peer. Words that others wait for have cache lines of their own.

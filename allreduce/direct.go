@@ -82,8 +82,10 @@ func (b *board) borrow(w *Work) {
 }
 
 // complete reports whether all that was read so far counts: a peer that has left
-// may have changed it.
+// may have changed it. A processor like those of arm64 may read what comes before
+// an atomic load after it, but not after an atomic addition.
 func (b *board) complete() error {
+	b.fence.Add(1)
 	for rank := range b.c.size {
 		if rank != b.c.rank && b.gone(rank) {
 			return b.missed(rank)
