@@ -254,6 +254,17 @@ func TestBoardStarted(t *testing.T) {
 	})
 }
 
+// TestBoardStartedOthers: those that take turns on the board, and those that do
+// not, with all begun before the first is waited for.
+func TestBoardStartedOthers(t *testing.T) {
+	noLeaks(t)
+	for _, n := range []int{2, 3} {
+		g := openShared(t, n, allreduce.Config{})
+		g.must(started)
+		g.close()
+	}
+}
+
 // TestBoardNoAllocs: a small all-reduce takes no memory.
 func TestBoardNoAllocs(t *testing.T) {
 	g := openShared(t, 2, allreduce.Config{})
