@@ -47,6 +47,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ringrun/ringrun/ring"
@@ -94,6 +95,7 @@ type Comm struct {
 	root     *Comm         // the parent's parent, and so on
 	grouping chan struct{} // capacity 1: of the root, held while a group is made
 	groups   int           // of the root: number of the last group; guarded by grouping
+	making   atomic.Int32  // 1 while this peer makes a group, of this Comm or of a group of it
 
 	running  sync.WaitGroup // all goroutines that touch vectors
 	disputed chan struct{}  // closed when this peer has found a mismatch
@@ -236,6 +238,9 @@ func (c *Comm) codecFor(t Type) Codec {
 // here and in groups, with an error. A collective that has ended here is not disturbed elsewhere.
 func (c *Comm) Close() error {
 	c.note(fmt.Errorf("%w: closed", ring.ErrBroken))
+	if c.making.Load() > 0 { // others wait for links to this peer: a goodbye would not end that
+		c.ring.Fail(codeFault, "closed while a group was made")
+	}
 	err := c.ring.Close()
 	<-c.ended
 	c.closeGroups()

@@ -74,6 +74,8 @@ func (c *Comm) grouped(ctx context.Context, mine []int, members func(all [][]int
 	case <-ctx.Done():
 		return nil, fmt.Errorf("allreduce: make a group: %w", context.Cause(ctx))
 	}
+	c.makes(1)
+	defer c.makes(-1)
 	number, all, err := c.agreeGroup(ctx, mine)
 	if err != nil {
 		return nil, err
@@ -92,6 +94,13 @@ func (c *Comm) grouped(ctx context.Context, mine []int, members func(all [][]int
 		return nil, explain(err)
 	}
 	return c.adopt(r), nil
+}
+
+// makes notes in all that would end with this Comm that a group is made of it.
+func (c *Comm) makes(n int32) {
+	for ; c != nil; c = c.parent {
+		c.making.Add(n)
+	}
 }
 
 // agreeGroup gathers what all want, and a number that none of them has used for

@@ -270,6 +270,45 @@ func TestGroupNotJoined(t *testing.T) {
 	})
 }
 
+// A shy transport opens no links of groups.
+type shy struct{ ring.Transport }
+
+func (s shy) Dial(ctx context.Context, e ring.Edge) (ring.Link, error) {
+	if e.Lane < 81 {
+		return s.Transport.Dial(ctx, e)
+	}
+	<-ctx.Done()
+	return nil, context.Cause(ctx)
+}
+
+// TestGroupLeft: a member closes its Comm while the group is made. The others do
+// not wait for it.
+func TestGroupLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := ringtest.NewNet(ringtest.Options{})
+		g := &group{TB: t, net: net}
+		g.join(4, func(int) allreduce.Config { return allreduce.Config{} }, func(self string) ring.Transport {
+			if self == "p2" {
+				return shy{net.Transport(self)}
+			}
+			return net.Transport(self)
+		})
+		time.AfterFunc(10*time.Second, func() { g.comms[2].Close() })
+		begin := time.Now()
+		for rank, err := range g.each(within(func(int) []int { return []int{0, 2} }, reduce[float32](allreduce.Sum, 10))) {
+			if want := []error{ring.ErrBroken, allreduce.ErrNotMember}[rank%2]; !errors.Is(err, want) {
+				t.Errorf("rank %d: %v, want %v", rank, err, want)
+			}
+		}
+		if d := time.Since(begin); d > 11*time.Second {
+			t.Errorf("they knew after %v", d)
+		}
+		if err := g.comms[0].Err(); err == nil || !strings.Contains(err.Error(), "p2") {
+			t.Errorf("rank 0: %v, want an error about p2", err)
+		}
+	})
+}
+
 // TestManyGroups makes and closes more groups than there are lanes.
 func TestManyGroups(t *testing.T) {
 	g := open(t, 3, ringtest.Options{}, allreduce.Config{})
