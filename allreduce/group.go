@@ -31,7 +31,8 @@ var (
 // leaves c as it is. A peer that makes groups of several Comms must make them one
 // after the other, in the same order as all who share both.
 //
-// It takes a Gather and the time to open links.
+// It takes a Gather and the time to open links. When ctx ends early the ring is
+// broken.
 func (c *Comm) Group(ctx context.Context, ranks []int) (*Comm, error) {
 	for i, rank := range ranks {
 		if err := c.checkRank("group with", rank); err != nil {
@@ -72,7 +73,8 @@ func (c *Comm) grouped(ctx context.Context, mine []int, members func(all [][]int
 	case c.root.grouping <- struct{}{}:
 		defer func() { <-c.root.grouping }()
 	case <-ctx.Done():
-		return nil, fmt.Errorf("allreduce: make a group: %w", context.Cause(ctx))
+		c.fail(codeCanceled, fmt.Errorf("a group given up: %w", context.Cause(ctx))) // others wait for what we want
+		return nil, c.Err()
 	}
 	c.makes(1)
 	defer c.makes(-1)

@@ -309,6 +309,33 @@ func TestGroupLeft(t *testing.T) {
 	})
 }
 
+// TestGroupGivenUp: a peer gives up before it has said what it wants. No peer can
+// withdraw alone, so all learn it.
+func TestGroupGivenUp(t *testing.T) {
+	for range 20 { // it may as well get on a little
+		synctest.Test(t, func(t *testing.T) {
+			g := open(t, 3, ringtest.Options{}, allreduce.Config{})
+			begin := time.Now()
+			for rank, err := range g.each(func(ctx context.Context, c *allreduce.Comm) error {
+				ctx, cancel := context.WithCancel(ctx)
+				defer cancel()
+				if c.Rank() == 1 {
+					cancel()
+				}
+				_, err := c.Group(ctx, []int{0, 2})
+				return err
+			}) {
+				if !errors.Is(err, ring.ErrBroken) || rank == 1 && !errors.Is(err, context.Canceled) {
+					t.Errorf("rank %d: %v, want a broken ring", rank, err)
+				}
+			}
+			if d := time.Since(begin); d > time.Second {
+				t.Errorf("they knew after %v", d)
+			}
+		})
+	}
+}
+
 // TestManyGroups makes and closes more groups than there are lanes.
 func TestManyGroups(t *testing.T) {
 	g := open(t, 3, ringtest.Options{}, allreduce.Config{})
