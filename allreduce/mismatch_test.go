@@ -105,54 +105,58 @@ func both(a, b call) call {
 	}
 }
 
+// disagreements are what one rank calls while the others call something else, and
+// what both are called.
+var disagreements = []struct {
+	name        string
+	most, other call
+	says        [2]string
+}{
+	{"length", reduce[float32](allreduce.Sum, 1000), reduce[float32](allreduce.Sum, 1001),
+		[2]string{"the sum of 1000 float32 (raw)", "the sum of 1001 float32 (raw)"}},
+	{"nothing", reduce[float32](allreduce.Sum, 1000), reduce[float32](allreduce.Sum, 0),
+		[2]string{"the sum of 1000 float32", "the sum of 0 float32"}},
+	{"long", reduce[float32](allreduce.Sum, 1), reduce[float32](allreduce.Sum, 300000),
+		[2]string{"the sum of 1 float32", "the sum of 300000 float32"}},
+	{"type", reduce[float32](allreduce.Max, 64), reduce[int32](allreduce.Max, 64),
+		[2]string{"the max of 64 float32", "the max of 64 int32"}},
+	{"op", reduce[int64](allreduce.Sum, 64), reduce[int64](allreduce.Mean, 64),
+		[2]string{"the sum of 64 int64", "the mean of 64 int64"}},
+	{"order", both(reduce[float32](allreduce.Sum, 10), reduce[float32](allreduce.Sum, 20)),
+		both(reduce[float32](allreduce.Sum, 20), reduce[float32](allreduce.Sum, 10)),
+		[2]string{"the sum of 10 float32", "the sum of 20 float32"}},
+	{"kind", reduce[float32](allreduce.Sum, 10), gatherBytes(10),
+		[2]string{"the sum of 10 float32", "a gather"}},
+	{"gather and barrier", gatherBytes(0), func(ctx context.Context, c *allreduce.Comm) error { return c.Barrier(ctx) },
+		[2]string{"a gather", "a barrier"}},
+	{"root", broadcastFrom(0, 5), broadcastFrom(1, 5),
+		[2]string{"a broadcast of 5 float32 from rank 0", "a broadcast of 5 float32 from rank 1"}},
+	{"broadcast's length", broadcastFrom(1, 50000), broadcastFrom(1, 50001),
+		[2]string{"a broadcast of 50000 float32 from rank 1", "a broadcast of 50001 float32 from rank 1"}},
+	{"broadcast and reduce", broadcastFrom(0, 5), reduce[float32](allreduce.Sum, 5),
+		[2]string{"a broadcast of 5 float32 from rank 0", "the sum of 5 float32"}},
+	{"reduce's root", reduceTo(0, 5), reduceTo(1, 5),
+		[2]string{"a reduce, the sum of 5 float32 (raw) to rank 0", "a reduce, the sum of 5 float32 (raw) to rank 1"}},
+	{"scatter and gather", scatterFrom(1), gatherInto(1),
+		[2]string{"a scatter of 100 float32 from rank 1", "a gather of 100 float32 to rank 1"}},
+	{"parts", allGather(nil), allGather(func(n int) []int { return append(make([]int, n-1), 100) }),
+		[2]string{"an all-gather of 100 float32 (raw)", "an all-gather of 100 float32 in form "}},
+	{"halves", allGather(nil), reduceScatter(allreduce.Min),
+		[2]string{"an all-gather of 100 float32 (raw)", "a reduce-scatter, the min of 100 float32 (raw)"}},
+	{"op of half", reduceScatter(allreduce.Max), reduceScatter(allreduce.Min),
+		[2]string{"a reduce-scatter, the max of 100 float32 (raw)", "a reduce-scatter, the min of 100 float32 (raw)"}},
+	{"types of all-to-all", allToAll[float32](3), allToAll[int8](3),
+		[2]string{"an all-to-all of float32", "an all-to-all of int8"}},
+	{"fused", fused(3, 4), fused(4, 3),
+		[2]string{"the sum of 7 float32 in form ", "the sum of 7 float32 in form "}},
+	{"factors", scaled(2, 2), scaled(2, 3),
+		[2]string{"the sum of 10 float32 in form ", "the sum of 10 float32 in form "}},
+}
+
 // TestMismatch has one rank call something else than the others. All must get
 // the same error, and it must say what both sides wanted.
 func TestMismatch(t *testing.T) {
-	for _, tt := range []struct {
-		name        string
-		most, other call
-		says        [2]string
-	}{
-		{"length", reduce[float32](allreduce.Sum, 1000), reduce[float32](allreduce.Sum, 1001),
-			[2]string{"the sum of 1000 float32 (raw)", "the sum of 1001 float32 (raw)"}},
-		{"nothing", reduce[float32](allreduce.Sum, 1000), reduce[float32](allreduce.Sum, 0),
-			[2]string{"the sum of 1000 float32", "the sum of 0 float32"}},
-		{"long", reduce[float32](allreduce.Sum, 1), reduce[float32](allreduce.Sum, 300000),
-			[2]string{"the sum of 1 float32", "the sum of 300000 float32"}},
-		{"type", reduce[float32](allreduce.Max, 64), reduce[int32](allreduce.Max, 64),
-			[2]string{"the max of 64 float32", "the max of 64 int32"}},
-		{"op", reduce[int64](allreduce.Sum, 64), reduce[int64](allreduce.Mean, 64),
-			[2]string{"the sum of 64 int64", "the mean of 64 int64"}},
-		{"order", both(reduce[float32](allreduce.Sum, 10), reduce[float32](allreduce.Sum, 20)),
-			both(reduce[float32](allreduce.Sum, 20), reduce[float32](allreduce.Sum, 10)),
-			[2]string{"the sum of 10 float32", "the sum of 20 float32"}},
-		{"kind", reduce[float32](allreduce.Sum, 10), gatherBytes(10),
-			[2]string{"the sum of 10 float32", "a gather"}},
-		{"gather and barrier", gatherBytes(0), func(ctx context.Context, c *allreduce.Comm) error { return c.Barrier(ctx) },
-			[2]string{"a gather", "a barrier"}},
-		{"root", broadcastFrom(0, 5), broadcastFrom(1, 5),
-			[2]string{"a broadcast of 5 float32 from rank 0", "a broadcast of 5 float32 from rank 1"}},
-		{"broadcast's length", broadcastFrom(1, 50000), broadcastFrom(1, 50001),
-			[2]string{"a broadcast of 50000 float32 from rank 1", "a broadcast of 50001 float32 from rank 1"}},
-		{"broadcast and reduce", broadcastFrom(0, 5), reduce[float32](allreduce.Sum, 5),
-			[2]string{"a broadcast of 5 float32 from rank 0", "the sum of 5 float32"}},
-		{"reduce's root", reduceTo(0, 5), reduceTo(1, 5),
-			[2]string{"a reduce, the sum of 5 float32 (raw) to rank 0", "a reduce, the sum of 5 float32 (raw) to rank 1"}},
-		{"scatter and gather", scatterFrom(1), gatherInto(1),
-			[2]string{"a scatter of 100 float32 from rank 1", "a gather of 100 float32 to rank 1"}},
-		{"parts", allGather(nil), allGather(func(n int) []int { return append(make([]int, n-1), 100) }),
-			[2]string{"an all-gather of 100 float32 (raw)", "an all-gather of 100 float32 in form "}},
-		{"halves", allGather(nil), reduceScatter(allreduce.Min),
-			[2]string{"an all-gather of 100 float32 (raw)", "a reduce-scatter, the min of 100 float32 (raw)"}},
-		{"op of half", reduceScatter(allreduce.Max), reduceScatter(allreduce.Min),
-			[2]string{"a reduce-scatter, the max of 100 float32 (raw)", "a reduce-scatter, the min of 100 float32 (raw)"}},
-		{"types of all-to-all", allToAll[float32](3), allToAll[int8](3),
-			[2]string{"an all-to-all of float32", "an all-to-all of int8"}},
-		{"fused", fused(3, 4), fused(4, 3),
-			[2]string{"the sum of 7 float32 in form ", "the sum of 7 float32 in form "}},
-		{"factors", scaled(2, 2), scaled(2, 3),
-			[2]string{"the sum of 10 float32 in form ", "the sum of 10 float32 in form "}},
-	} {
+	for _, tt := range disagreements {
 		for _, n := range []int{2, 3, 5} {
 			for odd := range n {
 				t.Run(fmt.Sprintf("%s/size=%d/odd=%d", tt.name, n, odd), func(t *testing.T) {
