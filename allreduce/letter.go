@@ -41,7 +41,9 @@ type letter struct {
 }
 
 // Send sends x to the peer of rank to, which must call Recv with a vector of the
-// same type and length. The peers between must not have closed.
+// same type and length. The peers between must not have closed. That the other one
+// has, without its part of the message, only the peer behind it learns by itself:
+// ctx should have a deadline.
 //
 // It takes one round of the ring: a grant from the receiver to here and the
 // frames from here to the receiver, size steps together. Each peer on the way
