@@ -295,7 +295,8 @@ func TestGroupLeft(t *testing.T) {
 		})
 		time.AfterFunc(10*time.Second, func() { g.comms[2].Close() })
 		begin := time.Now()
-		for rank, err := range g.each(within(func(int) []int { return []int{0, 2} }, reduce[float32](allreduce.Sum, 10))) {
+		errs := g.each(within(func(int) []int { return []int{0, 2} }, reduce[float32](allreduce.Sum, 10)))
+		for rank, err := range errs {
 			if want := []error{ring.ErrBroken, allreduce.ErrNotMember}[rank%2]; !errors.Is(err, want) {
 				t.Errorf("rank %d: %v, want %v", rank, err, want)
 			}
@@ -303,37 +304,40 @@ func TestGroupLeft(t *testing.T) {
 		if d := time.Since(begin); d > 11*time.Second {
 			t.Errorf("they knew after %v", d)
 		}
-		if err := g.comms[0].Err(); err == nil || !strings.Contains(err.Error(), "p2") {
-			t.Errorf("rank 0: %v, want an error about p2", err)
+		if !strings.Contains(fmt.Sprint(errs[0]), "p2: closed") {
+			t.Errorf("rank 0: %v, want an error about p2", errs[0])
 		}
 	})
 }
 
-// TestGroupGivenUp: a peer gives up before it has said what it wants. No peer can
-// withdraw alone, so all learn it.
+// TestGroupGivenUp: a peer gives up a group while it still makes another one. No
+// peer can withdraw alone, so all learn it.
 func TestGroupGivenUp(t *testing.T) {
-	for range 20 { // it may as well get on a little
-		synctest.Test(t, func(t *testing.T) {
-			g := open(t, 3, ringtest.Options{}, allreduce.Config{})
-			begin := time.Now()
-			for rank, err := range g.each(func(ctx context.Context, c *allreduce.Comm) error {
-				ctx, cancel := context.WithCancel(ctx)
-				defer cancel()
-				if c.Rank() == 1 {
-					cancel()
-				}
-				_, err := c.Group(ctx, []int{0, 2})
-				return err
-			}) {
-				if !errors.Is(err, ring.ErrBroken) || rank == 1 && !errors.Is(err, context.Canceled) {
-					t.Errorf("rank %d: %v, want a broken ring", rank, err)
-				}
+	synctest.Test(t, func(t *testing.T) {
+		g := open(t, 3, ringtest.Options{}, allreduce.Config{})
+		late := time.Minute
+		first := make(chan error, 1)
+		go func() {
+			_, err := g.comms[1].Group(g.within(late), []int{0, 1})
+			first <- err
+		}()
+		synctest.Wait() // it waits for what the others want
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		begin := time.Now()
+		if _, err := g.comms[1].Group(ctx, []int{0, 1}); !errors.Is(err, ring.ErrBroken) || !errors.Is(err, context.Canceled) {
+			t.Errorf("rank 1: %v, want a broken ring, canceled", err)
+		}
+		_, err := g.comms[0].Group(g.within(late), []int{0, 1})
+		for rank, err := range []error{err, <-first} {
+			if !errors.Is(err, ring.ErrBroken) {
+				t.Errorf("rank %d: %v, want a broken ring", rank, err)
 			}
-			if d := time.Since(begin); d > time.Second {
-				t.Errorf("they knew after %v", d)
-			}
-		})
-	}
+		}
+		if d := time.Since(begin); d > time.Second {
+			t.Errorf("they knew after %v", d)
+		}
+	})
 }
 
 // TestManyGroups makes and closes more groups than there are lanes.

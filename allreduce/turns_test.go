@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"unsafe"
+
+	"github.com/ringrun/ringrun/ring"
 )
 
 // A faker is a liar whose word of progress is another one at every look.
@@ -36,7 +38,7 @@ func TestMoreThanAll(t *testing.T) {
 	for _, said := range [][]uint64{{1 << 63, 1<<63 + 1}, {1<<63 + 1<<51, 1<<63 + 1<<51 + 1}, {5, 6}} {
 		l := newLiar()
 		c := loneComm(t)
-		b := newBoard(c, &faker{l, said})
+		b, end := boardOf(c, &faker{l, said})
 		x := Over(l.arenas[0][:100<<10], Float32)
 		w := &Work{c: c, x: x, bytes: len(x.Bytes())}
 		l.vow(w)
@@ -44,7 +46,7 @@ func TestMoreThanAll(t *testing.T) {
 		if err := b.reduce(w); err == nil || !strings.Contains(err.Error(), "b has") {
 			t.Errorf("%d: %v, want an error about b", said, err)
 		}
-		end(c, b)
+		end()
 	}
 }
 
@@ -53,7 +55,7 @@ func TestMoreThanAll(t *testing.T) {
 func TestFailedTurnIsTheLast(t *testing.T) {
 	l := newLiar()
 	c := loneComm(t)
-	b := newBoard(c, l)
+	b, end := boardOf(c, l)
 	first, second := []int64{1, 2, 3}, []int64{4, 5, 6}
 	for _, x := range [][]int64{first, second} {
 		w := &Work{c: c, x: Of(x), bytes: 24}
@@ -67,16 +69,20 @@ func TestFailedTurnIsTheLast(t *testing.T) {
 			t.Errorf("posted is %v, want %v", Elements[int64](got), first)
 		}
 	}
-	end(c, b)
+	end()
 }
 
-// end closes a Comm that has not known of its board.
-func end(c *Comm, b *board) {
+// boardOf gives a Comm a board, on which the test takes turns until it calls end.
+func boardOf(c *Comm, mem ring.Board) (b *board, end func()) {
+	b = newBoard(c, mem)
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.board = b
-	b.filled.Broadcast()
-	c.mu.Unlock()
-	c.Close()
+	c.running.Add(1)
+	return b, func() {
+		c.running.Done()
+		c.Close()
+	}
 }
 
 func same(x, y Vector) bool { return string(x.Bytes()) == string(y.Bytes()) }
