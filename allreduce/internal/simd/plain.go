@@ -51,11 +51,51 @@ func addScale[T Number](dst, src []T, by T) {
 }
 
 // sumLen is how many elements of a sum are made at a time: they stay in the
-// first cache.
-const sumLen = 512
+// first cache. Up to sumFew are made one by one, without memory that would have to
+// be cleared first: what is left by an assembly loop, and small vectors.
+const (
+	sumLen = 512
+	sumFew = 32
+)
 
 // sum adds up the elements from lo on.
 func sum[T Number](dsts, srcs [][]T, lo int) {
+	if len(dsts[0])-lo > sumFew {
+		sumMany(dsts, srcs, lo)
+		return
+	}
+	for i := lo; i < len(dsts[0]); i++ {
+		x := sumOne(srcs, i)
+		for _, d := range dsts {
+			d[i] = x
+		}
+	}
+}
+
+// sumScale is sum, and then times by.
+func sumScale[T Number](dsts, srcs [][]T, by T, lo int) {
+	if len(dsts[0])-lo > sumFew {
+		sumScaleMany(dsts, srcs, by, lo)
+		return
+	}
+	for i := lo; i < len(dsts[0]); i++ {
+		x := sumOne(srcs, i) * by
+		for _, d := range dsts {
+			d[i] = x
+		}
+	}
+}
+
+func sumOne[T Number](srcs [][]T, i int) T {
+	x := srcs[0][i]
+	for _, s := range srcs[1:] {
+		x += s[i]
+	}
+	return x
+}
+
+//go:noinline
+func sumMany[T Number](dsts, srcs [][]T, lo int) {
 	var part [sumLen]T
 	for n := len(dsts[0]); lo < n; lo += sumLen {
 		hi := min(lo+sumLen, n)
@@ -63,7 +103,8 @@ func sum[T Number](dsts, srcs [][]T, lo int) {
 	}
 }
 
-func sumScale[T Number](dsts, srcs [][]T, by T, lo int) {
+//go:noinline
+func sumScaleMany[T Number](dsts, srcs [][]T, by T, lo int) {
 	var part [sumLen]T
 	for n := len(dsts[0]); lo < n; lo += sumLen {
 		hi := min(lo+sumLen, n)
