@@ -148,15 +148,17 @@ func (b *board) fetch(w *Work, rank, block int, progress uint64) error {
 const pastBytes = 8 << 20
 
 const (
-	maxBlock = 64 << 10
-	minBlock = 16 << 10
+	maxBlock   = 64 << 10 // of what is copied at a time
+	minBlock   = 16 << 10
+	roundBytes = 1 << 20 // of the blocks of all peers that are combined at a time
 )
 
-// blockLen returns how many elements of a chunk are combined at a time: the
-// same on all peers.
+// blockLen returns how many elements of a chunk are combined at a time: the same on
+// all peers. Half a chunk, so that others copy while we combine; but no more than
+// the caches of one processor hold, with what is added to it.
 func blockLen(w *Work) int {
-	chunk := w.bytes / w.c.size
-	bytes := min(max(chunk/4, minBlock), maxBlock) &^ (lineBytes - 1)
+	n := w.c.size
+	bytes := max(min(w.bytes/n/2, roundBytes/n), minBlock) &^ (lineBytes - 1)
 	return bytes / w.x.typ.Size()
 }
 

@@ -49,7 +49,7 @@ func (b *board) newStaging(w *Work) staging {
 	n := b.c.size
 	s := staging{b: b, w: w, bytes: (len(b.mem.Sheet(0)) - stagesAt) / 2}
 	chunk := w.bytes / n
-	bytes := min(max(chunk/4, minStaged), s.bytes/n) &^ (lineBytes - 1)
+	bytes := min(max(chunk, minStaged), s.bytes/n) &^ (lineBytes - 1)
 	s.block = bytes / w.x.typ.Size()
 	s.parts = blocks(w, 0, s.block)
 	return s
