@@ -185,7 +185,7 @@ func TestNormsLoseAPeerInAPass(t *testing.T) {
 		left := []*worker{ws[0], ws[2]}
 		equalBits(t, left)
 		for _, w := range left {
-			if w.again != again {
+			if w.again > again || w.again < again && where != "forward" { // which who is late has not begun
 				t.Errorf("%s: %d passes were run again", where, w.again)
 			}
 			if got := w.bridge.Passes() * 4; math.Abs(got-192) > 1e-9 || w.bridge.Stats().Steps != 16 {
