@@ -106,8 +106,13 @@ func paceOf(t *testing.T, a *asker, trace bool) float64 {
 			r.add(p)
 		}
 		defer r.close(newPrinter(nowhere, nowhere))
+		for !r.hears(len(first.Peers)) {
+			if ctx.Err() != nil {
+				t.Fatal("not all peers are recorded")
+			}
+			time.Sleep(time.Millisecond)
+		}
 	}
-	time.Sleep(*costWindow / 5) // connections are made
 	began := time.Now()
 	from, err := a.status(ctx, a.addr)
 	if err != nil {
@@ -120,4 +125,11 @@ func paceOf(t *testing.T, a *asker, trace bool) float64 {
 		t.Fatal(err)
 	}
 	return took.Seconds() / float64(to.Steps-from.Steps)
+}
+
+// hears reports whether the spans of so many peers are coming.
+func (r *recorder) hears(peers int) bool {
+	r.t.mu.Lock()
+	defer r.t.mu.Unlock()
+	return len(r.t.peers) == peers
 }
